@@ -1,0 +1,69 @@
+# Everything that a newcomer, a developer and CI type. `make` alone shows what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt
+
+CHECKPOINT ?= checkpoints/nano.safetensors
+TARGET ?= cpu
+RESOLUTION ?= 448
+# the shipped nano for `cpu` at 448 px is committed in model_repository/; anything else goes to build/
+SHIPPED := checkpoints/nano.safetensors:cpu:448
+OUT ?= $(if $(filter $(SHIPPED),$(CHECKPOINT):$(TARGET):$(RESOLUTION)),model_repository,build/$(notdir $(basename $(CHECKPOINT)))-$(TARGET)-$(RESOLUTION))
+EXPORT_FLAGS ?=
+TEST_FLAGS ?=
+
+.PHONY: help demo setup lint format test test-slow export train samples clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo-stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e '.[bench,server]'
+	$(BIN)/python -m mmms_server.install
+	@touch $@
+
+$(VENV)/.dev-stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) torch==2.13.0
+	$(PIP) -e '.[dev]'
+	$(BIN)/python -m mmms_server.install
+	@touch $@ $(VENV)/.demo-stamp
+
+demo: $(VENV)/.demo-stamp ## Install, serve, annotate a sample pair, run a short bench, say where the pictures are
+	$(BIN)/python samples/demo.py
+
+setup: $(VENV)/.dev-stamp ## Install everything for development, and the `tritonserver` launcher
+
+lint: $(VENV)/.dev-stamp ## Format check, ruff, types, arrows
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/lint-imports
+
+format: $(VENV)/.dev-stamp ## Rewrite the sources in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: $(VENV)/.dev-stamp ## Everything a user would miss, in short form
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not slow" $(TEST_FLAGS)
+
+test-slow: $(VENV)/.dev-stamp ## The long forms too
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(TEST_FLAGS)
+
+export: $(VENV)/.dev-stamp ## CHECKPOINT, TARGET, RESOLUTION, OUT: write a model repository, with parity check
+	$(BIN)/mmms-export --checkpoint $(CHECKPOINT) --target $(TARGET) --resolution $(RESOLUTION) --out $(OUT) $(EXPORT_FLAGS)
+
+train: $(VENV)/.dev-stamp ## Train the shipped nano checkpoint again, from nothing (resumes)
+	$(BIN)/mmms-train --out build/train-nano --publish build/train-nano/nano.safetensors
+
+samples: $(VENV)/.dev-stamp ## Write the sample pair of the demo again
+	$(BIN)/python samples/make_samples.py
+
+clean: ## Remove what make built, but not the environment
+	rm -rf build out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,276 @@
+"""``mmms-client``: the command line. Only click is loaded here; each command loads what it needs when it
+runs.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from typing import Any
+
+import click
+
+from mmms_client.errors import MMMSError, UsageError
+
+PROGRAM = "mmms-client"
+COMMANDS_GROUP = "mmms_client.commands"
+DEFAULT_URL = "localhost:8001"
+_INTERRUPTED = 130
+
+
+@dataclass
+class Settings:
+    """Options of the group that outlive parsing."""
+
+    is_debug: bool = False
+
+
+class PluginGroup(click.Group):
+    """A group with the commands that installed packages announce under ``mmms_client.commands``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_plugins()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        plugin = _plugins().get(cmd_name)
+        if own is not None or plugin is None:
+            return own
+        try:
+            command = plugin.load()
+        except ImportError as error:
+            return _missing_extra(cmd_name, error)
+        return command if isinstance(command, click.Command) else None
+
+
+def _plugins() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=COMMANDS_GROUP)}
+
+
+def _missing_extra(name: str, cause: ImportError) -> click.Command:
+    """A stand-in for a command whose packages are not installed: it says how to get them."""
+    fix = f"pip install 'mmms[{name}]'"
+
+    def refuse(**_: Any) -> None:
+        raise UsageError(
+            f"Expected the packages of the {name!r} command but got {str(cause)!r}; run: {fix}"
+        ) from cause
+
+    return click.Command(
+        name,
+        callback=refuse,
+        short_help=f"(not installed: {fix})",
+        context_settings={"ignore_unknown_options": True, "help_option_names": []},
+        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
+    )
+
+
+def grpc_address(url: str) -> str:
+    """``host:port`` from that or ``grpc://host:port``. Raises :class:`UsageError` for anything else."""
+    scheme, separator, rest = url.partition("://")
+    address = (rest if separator else url).rstrip("/")
+    if separator and scheme.lower() != "grpc":
+        raise UsageError(
+            f"Expected --url host:port of the server's gRPC port (usually 8001) but got {url!r}; write for "
+            f"example --url {_host(address)}:8001."
+        )
+    if not re.fullmatch(r"(\[[0-9a-fA-F:.%]+\]|[^\s:/\[\]]+):\d{1,5}", address):
+        raise UsageError(
+            f"Expected --url host:port of the server's gRPC port but got {url!r}; write for example --url "
+            f"{DEFAULT_URL}."
+        )
+    return address
+
+
+def _host(address: str) -> str:
+    host = address.split("/")[0]
+    return re.sub(r":\d*$", "", host) or "localhost"
+
+
+def _pairs(option: str, form: str, values: Sequence[str]) -> dict[str, str]:
+    """``NAME=VALUE`` options as a dictionary. Raises :class:`UsageError`."""
+    pairs: dict[str, str] = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise UsageError(f"Expected {option} {form} but got {text!r}; write both sides of the '='.")
+        if name in pairs:
+            raise UsageError(f"Expected {option} once per name but got {name!r} twice; drop one of them.")
+        pairs[name] = value
+    return pairs
+
+
+def _version() -> str:
+    try:
+        return version("mmms")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+_url_option = click.option(
+    "--url",
+    envvar="TRITON_URL",
+    default=DEFAULT_URL,
+    show_default=True,
+    show_envvar=True,
+    metavar="HOST:PORT",
+    help="The server's gRPC port; grpc://HOST:PORT is fine too.",
+)
+
+
+@click.group(cls=PluginGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(_version(), prog_name=PROGRAM)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """Click-based segmentation of several surfaces in images from several registered sensors."""
+    ctx.ensure_object(Settings).is_debug = debug
+
+
+@cli.command()
+@click.argument("image", type=click.Path())
+@click.option(
+    "--modality",
+    "-m",
+    "modality",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="A registered sensor's map. Repeat.",
+)
+@click.option(
+    "--clicks", type=click.Path(), metavar="SESSION.json", help="The surfaces and clicks to answer."
+)
+@click.option("--out", "-o", type=click.Path(), required=True, metavar="DIR", help="Folder for the results.")
+@click.option(
+    "--map", "rename", multiple=True, metavar="NAME=MODEL_NAME", help="Rename a modality to the model's name."
+)
+@click.option(
+    "--scale",
+    multiple=True,
+    metavar="NAME=FACTOR[:OFFSET[:INVALID]]",
+    help="raw * FACTOR + OFFSET is in the model's unit; INVALID (may be nan) means no measurement.",
+)
+@click.option(
+    "--align",
+    "alignment",
+    multiple=True,
+    metavar="NAME=stretch|FILE",
+    help="How a modality of another aspect ratio lies over the image; FILE holds a 3x3 homography.",
+)
+@click.option("--modalities", metavar="A,B", help="Use only these modalities (the model's names).")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.5,
+    show_default=True,
+    help="A pixel belongs to a surface above this probability.",
+)
+@click.option(
+    "--features", default="auto", show_default=True, help="How features travel; see the documentation."
+)
+@click.option(
+    "--deadline",
+    type=click.FloatRange(0, min_open=True),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Longest wait for one answer.",
+)
+@_url_option
+def annotate(
+    image: str,
+    modality: tuple[str, ...],
+    clicks: str | None,
+    out: str,
+    rename: tuple[str, ...],
+    scale: tuple[str, ...],
+    alignment: tuple[str, ...],
+    modalities: str | None,
+    threshold: float,
+    features: str,
+    deadline: float,
+    url: str,
+) -> None:
+    """Answer the clicks of a session file on IMAGE and write the masks.
+
+    Writes joint.png (index = surface id), overlay.png (to look at), session.json and surface PNGs to DIR.
+    """
+    from mmms_client import headless
+    from mmms_client.alignment import parse_align
+    from mmms_client.units import parse_scale
+
+    request = headless.AnnotateRequest(
+        image=image,
+        clicks=clicks,
+        out=out,
+        url=grpc_address(url),
+        modalities=_pairs("--modality", "NAME=PATH", modality),
+        rename=_pairs("--map", "NAME=MODEL_NAME", rename),
+        scales=dict(parse_scale(text) for text in scale),
+        alignments=dict(parse_align(text) for text in alignment),
+        select=None if modalities is None else [n.strip() for n in modalities.split(",") if n.strip()],
+        threshold=threshold,
+        features=features,
+        deadline_s=deadline,
+    )
+    headless.annotate(request, click.echo)
+
+
+@cli.command()
+@_url_option
+@click.option(
+    "--deadline",
+    type=click.FloatRange(0, min_open=True),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Longest wait for one answer.",
+)
+@click.pass_context
+def doctor(ctx: click.Context, url: str, deadline: float) -> None:
+    """Check the server: models, contract, a click, the cache. Each failure comes with its fix."""
+    from mmms_client.doctor import run_doctor
+
+    ctx.exit(run_doctor(grpc_address(url), deadline))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 fine, 1 failure, 2 usage, 130 interrupted. Errors are one line on
+    stderr.
+    """
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # what Pillow thinks of a broken file is said by our error
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Like :func:`main`, but return the exit code."""
+    settings = Settings()
+    try:
+        code = cli.main(arguments, PROGRAM, standalone_mode=False, obj=settings)
+        return code if isinstance(code, int) else 0
+    except MMMSError as error:
+        return _report(str(error), error.exit_code, settings)
+    except click.ClickException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # click 8.2 and later
+            error.show()
+            return error.exit_code
+        return _report(error.format_message(), error.exit_code, settings)
+    except (click.Abort, KeyboardInterrupt):
+        return _report("interrupted", _INTERRUPTED, settings)
+    except Exception as error:  # noqa: BLE001 - a fault of ours, said in one line like every other
+        reason = f"{type(error).__name__}: {error}".rstrip(": ")
+        hint = "this is a fault in mmms: please report it with the output of 'mmms-client --debug ...'."
+        return _report(f"{reason}; {hint}", 1, settings)
+
+
+def _report(message: str, code: int, settings: Settings) -> int:
+    if settings.is_debug:
+        traceback.print_exc()
+    click.echo(f"{PROGRAM}: error: {' '.join(message.split())}", err=True)
+    return code

@@ -1,0 +1,101 @@
+"""Writing result files so that a reader never sees half of one.
+
+A file appears under its name only when all of its bytes are on disk: they go to a temporary file in the same
+folder, which then takes the name in one step. A crash, a full disk or Ctrl+C leaves the old file, or none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import secrets
+from pathlib import Path
+
+from PIL import Image
+
+from mmms_client.errors import OutputError
+
+_ADVICE = {
+    errno.ENOSPC: "free some space there or choose another folder",
+    errno.EDQUOT: "free some of your quota there or choose another folder",
+    errno.EACCES: "choose a folder that you may write to",
+    errno.EPERM: "choose a folder that you may write to",
+    errno.EROFS: "choose a folder that is not read-only",
+    errno.ENOENT: "create the folder first",
+    errno.ENOTDIR: "choose a path whose parent is a folder",
+    errno.EISDIR: "give a file name, not a folder",
+    errno.EEXIST: "remove what lies there or choose another name",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Create a folder with its parents; one that exists is fine. Raises :class:`OutputError`."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(_message(folder, "folder", error)) from error
+    return folder
+
+
+def write_bytes_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Replace the file at ``path`` by ``data``, all or nothing.
+
+    Raises :class:`OutputError` naming the file, the system's reason and what to do; an older file of that
+    name is then still whole, and no temporary file is left.
+    """
+    target = Path(os.path.realpath(path))  # a link keeps pointing where it did
+    if target.is_dir():
+        raise OutputError(_message(path, "file", IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))))
+    draft = target.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            draft.replace(target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                draft.unlink()
+            raise
+    except OSError as error:
+        raise OutputError(_message(path, "file", error)) from error
+    _sync_folder(target.parent)
+
+
+def write_text_atomically(path: str | os.PathLike[str], text: str) -> None:
+    """Like :func:`write_bytes_atomically`, in UTF-8 with the line ends as given."""
+    write_bytes_atomically(path, text.encode("utf-8"))
+
+
+def write_png_atomically(path: str | os.PathLike[str], picture: Image.Image) -> None:
+    """Like :func:`write_bytes_atomically`, with the picture coded as PNG in its own mode."""
+    write_bytes_atomically(path, png_bytes(picture))
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """The picture as the bytes of a PNG file."""
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name itself durable, where the system lets a folder be opened."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _message(path: str | os.PathLike[str], kind: str, error: OSError) -> str:
+    reason = error.strerror or str(error)
+    advice = _ADVICE.get(error.errno or 0, "choose another place")
+    return f"Expected to write the {kind} {os.fspath(path)!r} but got {reason!r}; {advice}."

@@ -1,0 +1,26 @@
+"""Masks as run lengths, in COCO's uncompressed form: column by column, beginning with the number of zeros."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmms_client.joint_mask import Mask
+
+
+def encode_runs(mask: Mask) -> list[int]:
+    """A mask bool [H, W] to run lengths that alternate between zeros and ones; the first may be 0."""
+    flat = mask.T.ravel()
+    borders = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    runs = np.diff(np.concatenate(([0], borders, [flat.size]))).tolist()
+    return [0, *runs] if flat.size and flat[0] else runs
+
+
+def decode_runs(counts: Sequence[int], size_hw: tuple[int, int]) -> Mask:
+    """Run lengths to a mask bool [H, W]. Raises ``ValueError`` unless they add up to H x W."""
+    height, width = size_hw
+    if min(counts, default=0) < 0 or sum(counts) != height * width:
+        raise ValueError(f"run lengths that add up to {sum(counts)}")
+    values = np.arange(len(counts)) % 2 == 1
+    return np.ascontiguousarray(np.repeat(values, counts).reshape(width, height).T)

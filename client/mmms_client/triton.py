@@ -1,0 +1,270 @@
+"""Triton over gRPC: the only file that imports ``tritonclient``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+import tritonclient.grpc as grpcclient
+import tritonclient.grpc.aio as aioclient
+from numpy.typing import NDArray
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+
+from mmms_client.errors import (
+    ContractError,
+    DeadlineError,
+    ModelNotReadyError,
+    ServerBusyError,
+    ServerError,
+    ServerUnreachableError,
+)
+from mmms_client.transport import Arrays, InRegion, ModelStatistics
+
+_CHANNEL_ARGS = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.lb_policy_name", "pick_first"),
+    ("grpc.enable_http_proxy", 0),
+]
+_PROBE_TIMEOUT_S = 5.0
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "::1")
+
+
+class Region:
+    """System shared memory registered with one server; see :class:`mmms_client.transport.SharedRegion`."""
+
+    def __init__(self, client: grpcclient.InferenceServerClient, size_bytes: int) -> None:
+        import tritonclient.utils.shared_memory as shm
+
+        self.size_bytes = size_bytes
+        self.name = f"mmms-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        self._client = client
+        self._shm = shm
+        self._handle = shm.create_shared_memory_region(self.name, f"/{self.name}", size_bytes)
+        try:
+            client.register_system_shared_memory(
+                self.name, f"/{self.name}", size_bytes, client_timeout=_PROBE_TIMEOUT_S
+            )
+        except BaseException:
+            shm.destroy_shared_memory_region(self._handle)
+            raise
+        self._lock = threading.Lock()
+        self._is_open = True
+
+    def close(self) -> None:
+        with self._lock:
+            if not self._is_open:
+                return
+            self._is_open = False
+        with suppress(InferenceServerException):  # a server that is gone has no registration left to end
+            self._client.unregister_system_shared_memory(self.name, client_timeout=_PROBE_TIMEOUT_S)
+        self._shm.destroy_shared_memory_region(self._handle)
+
+
+class TritonTransport:
+    """Blocking calls; see :class:`mmms_client.transport.Transport`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._client = grpcclient.InferenceServerClient(url, channel_args=_CHANNEL_ARGS)
+
+    def is_ready(self) -> bool:
+        with translated(self.url):
+            return bool(self._client.is_server_ready(client_timeout=_PROBE_TIMEOUT_S))
+
+    def is_model_ready(self, model: str) -> bool:
+        with translated(self.url, model):
+            return bool(self._client.is_model_ready(model, client_timeout=_PROBE_TIMEOUT_S))
+
+    def server_version(self) -> str:
+        with translated(self.url):
+            return str(self._client.get_server_metadata(client_timeout=_PROBE_TIMEOUT_S).version)
+
+    def configuration(self, model: str) -> dict[str, Any]:
+        with translated(self.url, model):
+            answer = self._client.get_model_config(model, as_json=True, client_timeout=_PROBE_TIMEOUT_S)
+            return dict(answer["config"])
+
+    def statistics(self, model: str) -> ModelStatistics:
+        with translated(self.url, model):
+            answer = self._client.get_inference_statistics(model, client_timeout=_PROBE_TIMEOUT_S)
+        rows = [row.inference_stats for row in answer.model_stats]
+        return ModelStatistics(
+            requests=sum(r.success.count for r in rows),
+            cache_hits=sum(r.cache_hit.count for r in rows),
+            cache_misses=sum(r.cache_miss.count for r in rows),
+            queue_ns=sum(r.queue.ns for r in rows),
+            compute_ns=sum(r.compute_input.ns + r.compute_infer.ns + r.compute_output.ns for r in rows),
+        )
+
+    def prepare(self, inputs: Arrays) -> list[grpcclient.InferInput]:
+        return [infer_input(name, value) for name, value in inputs.items()]
+
+    def infer(
+        self,
+        model: str,
+        inputs: Arrays,
+        outputs: Sequence[str],
+        prepared: Any = None,
+        in_regions: Mapping[str, InRegion] | None = None,
+        out_regions: Mapping[str, InRegion] | None = None,
+        timeout_s: float | None = None,
+    ) -> dict[str, NDArray[Any]]:
+        request = [*(prepared or []), *self.prepare(inputs)]
+        for name, place in (in_regions or {}).items():
+            shared = grpcclient.InferInput(name, list(place.shape), place.dtype)
+            shared.set_shared_memory(_region_name(place), place.size_bytes)
+            request.append(shared)
+        wanted = []
+        for name in outputs:
+            requested = grpcclient.InferRequestedOutput(name)
+            if out_regions and name in out_regions:
+                requested.set_shared_memory(_region_name(out_regions[name]), out_regions[name].size_bytes)
+            wanted.append(requested)
+        with translated(self.url, model, timeout_s):
+            answer = self._client.infer(model, request, outputs=wanted, client_timeout=timeout_s)
+        returned = [name for name in outputs if not (out_regions and name in out_regions)]
+        return read_outputs(answer, returned, model)
+
+    def shared_region(self, size_bytes: int) -> Region | None:
+        if self.url.rsplit(":", 1)[0] not in _LOCAL_HOSTS:
+            return None
+        try:
+            return Region(self._client, size_bytes)
+        except (InferenceServerException, OSError, ImportError):
+            return None
+        except Exception as error:
+            if type(error).__name__ != "SharedMemoryException":
+                raise
+            return None
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class AsyncTritonTransport:
+    """The calls that an event loop needs. Cancelling the awaiting task cancels the request on the server."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._client = aioclient.InferenceServerClient(url, channel_args=_CHANNEL_ARGS)
+
+    async def infer(
+        self,
+        model: str,
+        inputs: Arrays,
+        outputs: Sequence[str],
+        prepared: Any = None,
+        timeout_s: float | None = None,
+    ) -> dict[str, NDArray[Any]]:
+        request = [*(prepared or []), *self.prepare(inputs)]
+        wanted = [grpcclient.InferRequestedOutput(name) for name in outputs]
+        with translated(self.url, model, timeout_s):
+            answer = await self._client.infer(model, request, outputs=wanted, client_timeout=timeout_s)
+        return read_outputs(answer, outputs, model)
+
+    def prepare(self, inputs: Arrays) -> list[grpcclient.InferInput]:
+        return [infer_input(name, value) for name, value in inputs.items()]
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+def infer_input(name: str, value: NDArray[Any]) -> grpcclient.InferInput:
+    """An input with its bytes. ``value`` carries its batch axis."""
+    tensor = grpcclient.InferInput(name, list(value.shape), np_to_triton_dtype(value.dtype))
+    tensor.set_data_from_numpy(value)
+    return tensor
+
+
+def read_outputs(answer: grpcclient.InferResult, names: Sequence[str], model: str) -> dict[str, NDArray[Any]]:
+    """The named outputs. An output without bytes is what a stub built for another NumPy returns: say so."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for name in names:
+        try:
+            value = answer.as_numpy(name)
+        except ValueError as error:
+            raise empty_output(model, name) from error
+        if value is None or value.size == 0:
+            raise empty_output(model, name)
+        arrays[name] = np.asarray(value)
+    return arrays
+
+
+def empty_output(model: str, name: str) -> ServerError:
+    return ServerError(
+        f"Expected bytes in output {name!r} of model {model!r} but got none; the python backend's stub was built for NumPy 1: "
+        "install numpy<2 in the environment that the server runs in."
+    )
+
+
+@contextmanager
+def translated(url: str, model: str | None = None, timeout_s: float | None = None) -> Iterator[None]:
+    """Turn gRPC's and Triton's exceptions into ours, once; the cause is kept."""
+    try:
+        yield
+    except InferenceServerException as error:
+        raise translate(error, url, model, timeout_s) from error
+    except asyncio.TimeoutError as error:
+        raise _deadline(url, timeout_s) from error
+
+
+def translate(
+    error: InferenceServerException, url: str, model: str | None, timeout_s: float | None
+) -> ServerError:
+    """The error of ours that says what to do."""
+    status, text = str(error.status() or ""), " ".join(str(error.message() or "").split())
+    if "DEADLINE_EXCEEDED" in status or "Deadline Exceeded" in text:
+        return _deadline(url, timeout_s)
+    if "maximum queue size" in text or "RESOURCE_EXHAUSTED" in status:
+        return ServerBusyError(
+            f"Expected the server at {url} to take a request but its queue is full; try again in a moment."
+        )
+    if (
+        "unknown model" in text
+        or "is not found" in text
+        or "no version is available" in text
+        or "not ready" in text
+    ):
+        return ModelNotReadyError(
+            f"Expected model {model!r} to be ready at {url} but the server says: {text}; look at the server's log, then run "
+            "`mmms-client doctor`."
+        )
+    if "UNAVAILABLE" in status:
+        return ServerUnreachableError(
+            f"Expected a Triton server at {url} but nothing answers there; start one with: tritonserver --model-repository "
+            "model_repository, or give its gRPC address with --url."
+        )
+    if "UNIMPLEMENTED" in status:
+        return ContractError(
+            f"Expected a Triton server at {url} but something else answers there; give the gRPC port (usually 8001) with --url."
+        )
+    if "INVALID_ARGUMENT" in status:
+        return ContractError(
+            f"Expected {url} to accept a request for model {model!r} but it refused: {text}; run `mmms-client doctor`."
+        )
+    if "UNKNOWN" in status and ("http" in text.lower() or "preface" in text.lower()):
+        return ContractError(
+            f"Expected a gRPC port at {url} but it does not speak gRPC; give the gRPC port (usually 8001) with --url."
+        )
+    return ServerError(
+        f"Expected an answer of model {model!r} from {url} but got {status or 'an error'}: {text}."
+    )
+
+
+def _deadline(url: str, timeout_s: float | None) -> DeadlineError:
+    limit = f"{timeout_s:g} s" if timeout_s is not None else f"{_PROBE_TIMEOUT_S:g} s"
+    return DeadlineError(
+        f"Expected an answer from {url} within {limit} but none came; the server is overloaded or hangs: try again, or raise --deadline."
+    )
+
+
+def _region_name(place: InRegion) -> str:
+    assert isinstance(place.region, Region)
+    return place.region.name

@@ -1,0 +1,297 @@
+"""The served click model behind the :class:`mmms_client.predictor.Predictor` protocol.
+
+Features can reach the click model in three ways, because they are megabytes and a click is a few bytes:
+
+- ``ensemble``: every request carries the image and the clicks; the server's response cache holds the features after the first.
+  Nothing is kept on either side but the cache. The default.
+- ``shared-memory``: features stay in memory that client and server share. Same host only, where the server allows it.
+- ``plain``: the client keeps the features and sends them with every click. Works everywhere, slowest.
+
+``auto`` takes ``ensemble`` when the server's cache really answers, which is proved on the first image; otherwise
+``shared-memory``, otherwise ``plain``, and says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmms_client.clicks import Click
+from mmms_client.contract import CONTRACT_VERSION, ModelContract
+from mmms_client.errors import ContractError, ModelNotReadyError, UsageError
+from mmms_client.geometry import Frame, Region
+from mmms_client.predictor import Encoded, Modalities, click_inputs, network_inputs
+from mmms_client.transport import InRegion, Transport
+from mmms_client.triton import AsyncTritonTransport, TritonTransport
+
+ENSEMBLE, SHARED_MEMORY, PLAIN, AUTO = "ensemble", "shared-memory", "plain", "auto"
+FEATURE_PATHS = (AUTO, ENSEMBLE, SHARED_MEMORY, PLAIN)
+_log = logging.getLogger("mmms_client")
+
+
+@dataclass(frozen=True)
+class _Payload:
+    """What an encoded image is on this side of the wire: one of the three."""
+
+    path: str
+    prepared: Any = None  # serialised image and modalities, or serialised features
+    place: InRegion | None = None
+
+
+def read_contract(transport: Transport) -> ModelContract:
+    """The contract of the served ``mmms`` model.
+
+    Raises:
+        ModelNotReadyError: the server has no such model, or it did not load.
+        ContractError: the model is not ours, or speaks another version.
+    """
+    if not transport.is_model_ready("mmms"):
+        raise ModelNotReadyError(
+            f"Expected model 'mmms' to be ready at {transport.url} but it is not; look at the server's log, and that it was "
+            "started with the model repository that `make export` wrote."
+        )
+    return parse_contract(transport.configuration("mmms"), transport.url)
+
+
+def parse_contract(configuration: Mapping[str, Any], url: str) -> ModelContract:
+    """The contract in a model configuration; see :func:`read_contract`."""
+    raw = configuration.get("parameters", {})
+    parameters = {key: str(value.get("string_value", "")) for key, value in raw.items()}
+    version = parameters.get("contract_version")
+    if version != str(CONTRACT_VERSION):
+        found = f"version {version}" if version else "a model without one"
+        raise ContractError(
+            f"Expected contract version {CONTRACT_VERSION} at {url} but got {found}; export the checkpoint again with this "
+            "version, or install the client that fits the server."
+        )
+    try:
+        contract = ModelContract.from_parameters(parameters)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ContractError(
+            f"Expected the parameters of model 'mmms' at {url} to describe it but {error} is missing or broken; export it again."
+        ) from error
+    served = {
+        t["name"]: (t["data_type"].removeprefix("TYPE_"), tuple(int(d) for d in t["dims"]))
+        for t in configuration["input"]
+    }
+    expected = {t.name: (t.dtype, t.shape) for t in contract.models()["mmms"].inputs}
+    if served != expected:
+        odd = sorted(name for name in {*served, *expected} if served.get(name) != expected.get(name))[0]
+        raise ContractError(
+            f"Expected input {odd!r} of model 'mmms' at {url} to be {expected.get(odd)} but the server has {served.get(odd)}; "
+            "its configuration was edited by hand: export it again."
+        )
+    return contract
+
+
+class TritonPredictor:
+    """A click model on a Triton server. Thread-safe. Use it as a context manager, or call :meth:`close`."""
+
+    def __init__(self, transport: Transport, features: str = AUTO, deadline_s: float = 30.0) -> None:
+        if features not in FEATURE_PATHS:
+            raise UsageError(
+                f"Expected --features to be one of {', '.join(FEATURE_PATHS)} but got {features!r}; take one of these."
+            )
+        self.transport = transport
+        self.deadline_s = deadline_s
+        self._contract = read_contract(transport)
+        self._wanted = features
+        self._path = None if features == AUTO else features
+        self._reason = "" if features == AUTO else "as asked"
+        self._lock = threading.Lock()
+        self._regions: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    @classmethod
+    def connect(cls, url: str, features: str = AUTO, deadline_s: float = 30.0) -> TritonPredictor:
+        """Connect and read the contract.
+
+        Args:
+            url: ``host:port`` of the server's gRPC port.
+            features: ``auto``, ``ensemble``, ``shared-memory`` or ``plain``; see the module's text.
+            deadline_s: longest wait for one answer, in seconds.
+
+        Raises:
+            ServerUnreachableError, ModelNotReadyError, ContractError, DeadlineError: as they say.
+            UsageError: no such feature path.
+        """
+        transport = TritonTransport(url)
+        try:
+            return cls(transport, features, deadline_s)
+        except BaseException:
+            transport.close()
+            raise
+
+    @property
+    def contract(self) -> ModelContract:
+        return self._contract
+
+    @property
+    def description(self) -> str:
+        """Which feature path is in use and why, for people."""
+        if self._path is None:
+            return "features: not chosen before the first image"
+        return f"features: {self._path} ({self._reason})"
+
+    def encode(
+        self, image: NDArray[np.uint8], modalities: Modalities | None = None, region: Region | None = None
+    ) -> Encoded:
+        """See :meth:`mmms_client.predictor.Predictor.encode`. Fills the server's cache, or fetches the features."""
+        frame, present, tensors = network_inputs(self._contract, image, modalities, region)
+        prepared = self.transport.prepare(tensors)
+        path = self._choose(frame, prepared)
+        if path == ENSEMBLE:
+            self._fill_cache(frame, prepared)
+            return Encoded(frame, present, _Payload(ENSEMBLE, prepared))
+        if path == SHARED_MEMORY:
+            payload = self._encode_shared(prepared)
+        else:
+            features = self._infer("backbone_fuser", {}, ("features",), prepared=prepared)
+            payload = _Payload(PLAIN, self.transport.prepare(features))
+        return Encoded(frame, present, payload)
+
+    def predict(
+        self, encoded: Encoded, clicks: Sequence[Click], previous_mask: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """See :meth:`mmms_client.predictor.Predictor.predict`."""
+        payload: _Payload = encoded.payload
+        model = "mmms" if payload.path == ENSEMBLE else "csnet"
+        tensors = click_inputs(self._contract, encoded.frame, clicks, previous_mask)
+        places = {"features": payload.place} if payload.place else None
+        answer = self._infer(model, tensors, ("mask",), prepared=payload.prepared, in_regions=places)
+        return to_probabilities(answer["mask"])
+
+    def close(self) -> None:
+        """Free shared memory and the connection."""
+        for region in list(self._regions):
+            region.close()
+        self.transport.close()
+
+    def __enter__(self) -> TritonPredictor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------------------------------------------------------
+    def _infer(
+        self, model: str, tensors: Mapping[str, NDArray[Any]], outputs: Sequence[str], **rest: Any
+    ) -> dict[str, NDArray[Any]]:
+        return self.transport.infer(model, tensors, outputs, timeout_s=self.deadline_s, **rest)
+
+    def _fill_cache(self, frame: Frame, prepared: Any) -> None:
+        """The click ensemble with nothing but padding: fills the cache and returns only a mask."""
+        self._infer("mmms", click_inputs(self._contract, frame, [], None), ("mask",), prepared=prepared)
+
+    def _choose(self, frame: Frame, prepared: Any) -> str:
+        with self._lock:
+            if self._path is None:
+                self._path, self._reason = self._probe(frame, prepared)
+                _log.info(self.description)
+            return self._path
+
+    def _probe(self, frame: Frame, prepared: Any) -> tuple[str, str]:
+        """Ask for the same image twice: only a cache that really answers counts a hit."""
+        before = self.transport.statistics("backbone_fuser").cache_hits
+        self._fill_cache(frame, prepared)
+        self._fill_cache(frame, prepared)
+        if self.transport.statistics("backbone_fuser").cache_hits > before:
+            return ENSEMBLE, "the server's response cache answers"
+        region = self.transport.shared_region(self._contract.features.size_bytes)
+        path = PLAIN
+        if region is not None:
+            region.close()
+            path = SHARED_MEMORY
+        _log.warning(
+            "the server at %s has no working response cache, so every click of the `mmms` model would encode the image again; "
+            "using %s instead. Start it with --cache-config local,size=BYTES, or run `mmms-client doctor`.",
+            self.transport.url,
+            path,
+        )
+        return path, "the server's response cache does not answer"
+
+    def _encode_shared(self, prepared: Any) -> _Payload:
+        spec = self._contract.features
+        region = self.transport.shared_region(spec.size_bytes)
+        if region is None:
+            raise UsageError(
+                f"Expected the server at {self.transport.url} to take shared memory but it does not; it must run on this host, "
+                "and newer servers need --allow-client-shm=true. Otherwise take --features ensemble or plain."
+            )
+        self._regions.add(region)
+        place = InRegion(region, spec.dtype, (1, *spec.shape))
+        self._infer("backbone_fuser", {}, ("features",), prepared=prepared, out_regions={"features": place})
+        payload = _Payload(SHARED_MEMORY, None, place)
+        weakref.finalize(payload, region.close)
+        return payload
+
+
+class AsyncTritonPredictor:
+    """The same for an event loop: many sessions at once, cached ensemble only. Cancelling a task cancels its request."""
+
+    def __init__(self, transport: AsyncTritonTransport, contract: ModelContract, deadline_s: float) -> None:
+        self.transport = transport
+        self.deadline_s = deadline_s
+        self._contract = contract
+
+    @classmethod
+    async def connect(cls, url: str, deadline_s: float = 30.0) -> AsyncTritonPredictor:
+        """Connect and read the contract; errors as in :meth:`TritonPredictor.connect`. Needs a running event loop."""
+        import asyncio
+
+        def contract() -> ModelContract:
+            transport = TritonTransport(url)
+            try:
+                return read_contract(transport)
+            finally:
+                transport.close()
+
+        return cls(AsyncTritonTransport(url), await asyncio.to_thread(contract), deadline_s)
+
+    @property
+    def contract(self) -> ModelContract:
+        return self._contract
+
+    async def encode(
+        self, image: NDArray[np.uint8], modalities: Modalities | None = None, region: Region | None = None
+    ) -> Encoded:
+        """See :meth:`TritonPredictor.encode`."""
+        frame, present, tensors = network_inputs(self._contract, image, modalities, region)
+        encoded = Encoded(frame, present, _Payload(ENSEMBLE, self.transport.prepare(tensors)))
+        await self.predict(encoded, [])
+        return encoded
+
+    async def predict(
+        self, encoded: Encoded, clicks: Sequence[Click], previous_mask: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """See :meth:`TritonPredictor.predict`."""
+        tensors = click_inputs(self._contract, encoded.frame, clicks, previous_mask)
+        answer = await self.transport.infer(
+            "mmms", tensors, ("mask",), encoded.payload.prepared, self.deadline_s
+        )
+        return to_probabilities(answer["mask"])
+
+    async def close(self) -> None:
+        await self.transport.close()
+
+    async def __aenter__(self) -> AsyncTritonPredictor:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def to_probabilities(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """``mask`` uint8 [1, 1, S, S] of the wire to probabilities float32 [S, S] in [0, 1]."""
+    return mask[0, 0].astype(np.float32) * np.float32(1.0 / 255.0)

@@ -1,0 +1,1 @@
+"""Measure click models: simulated clicks, NoC, NoCMS, FRMS, data sets, baselines, reports."""

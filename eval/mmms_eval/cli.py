@@ -1,0 +1,216 @@
+"""The ``bench`` command; ``mmms-client`` finds it by the entry point group ``mmms_client.commands``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mmms_client.contract import ModelContract
+from mmms_client.errors import DataError, OutputError, UsageError
+from mmms_client.predictor import Predictor
+from mmms_client.units import parse_scale
+from mmms_eval import report
+from mmms_eval.baselines import BASELINES
+from mmms_eval.datasets import DATASETS, Dataset, DatasetOptions
+from mmms_eval.protocol import EvaluationProtocol
+from mmms_eval.results import ImageResult, ImageTiming
+from mmms_eval.runner import Evaluation, check_modalities, evaluate
+
+FEATURES = ("auto", "ensemble", "shared-memory", "plain")
+
+
+@click.command()
+@click.option("--dataset", "dataset_name", type=click.Choice(sorted(DATASETS)), default="synthetic", show_default=True)
+@click.option("--root", type=click.Path(path_type=Path), help="Folder of the data set.")
+@click.option("--images", type=click.IntRange(min=1), help="Number of images; all, or 50 synthetic ones, by default.")
+@click.option(
+    "--size", type=click.IntRange(min=1), default=256, show_default=True, help="Side of synthetic images, px."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Shifts the seeds of synthetic images.")
+@click.option("--modalities", help="Use only these, comma separated; 'none' for RGB alone. All by default.")
+@click.option("--scale", "scales", multiple=True, metavar="NAME=FACTOR[:OFFSET[:INVALID]]", help="Unit of a modality.")
+@click.option("--url", envvar="TRITON_URL", default="localhost:8001", show_default=True, help="Server; or TRITON_URL.")
+@click.option(
+    "--features", type=click.Choice(FEATURES), default="auto", show_default=True, help="Path of the features."
+)
+@click.option("--deadline", type=float, default=30.0, show_default=True, help="Seconds that one request may take.")
+@click.option("--baselines/--no-baselines", default=False, help="Evaluate disk, Voronoi and GrabCut as well.")
+@click.option("--n-max", type=int, default=20, show_default=True, help="Clicks per surface.")
+@click.option("--threshold", type=float, default=0.5, show_default=True, help="Inside is a probability above it.")
+@click.option("--nocms", default="80,70", show_default=True, metavar="IOU,MEAN", help="Thresholds of NoCMS, percent.")
+@click.option(
+    "--first-pass",
+    type=click.Choice(["worst", "all"]),
+    default="worst",
+    show_default=True,
+    help="NoCMS order.",
+)
+@click.option("--stop-iou", type=float, help="End a surface's clicks at this IoU (0 to 1): faster, mIoU@k less exact.")
+@click.option("--min-area", type=int, default=1, show_default=True, help="Leave out smaller surfaces, px.")
+@click.option("--workers", type=int, default=2, show_default=True, help="Images at the same time.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write everything to this file.")
+def bench(dataset_name: str, url: str, features: str, deadline: float, **options: Any) -> None:
+    """Measure the served model with simulated clicks: NoC, NoCMS, FRMS, failures, IoU after each click."""
+    from mmms_client import TritonPredictor
+
+    protocol = make_protocol(options)
+    check_output(options["json_file"])
+    with TritonPredictor.connect(url, features=features, deadline_s=deadline) as predictor:
+        dataset = open_dataset(dataset_name, options, protocol, predictor.contract)
+        run(predictor, predictor.description, dataset, protocol, options)
+
+
+def run(
+    predictor: Predictor,
+    description: str,
+    dataset: Dataset,
+    protocol: EvaluationProtocol,
+    options: dict[str, Any],
+) -> list[Evaluation]:
+    """Evaluate, print and write. Of ``options`` it takes ``baselines``, ``workers`` and ``json_file``."""
+    check_modalities(dataset, predictor.contract, protocol.modalities)
+    ours = _evaluate(predictor, dataset, protocol, options["workers"], predictor.contract.preset, description)
+    if ours.summary.surfaces == 0:
+        raise DataError(
+            f"Expected surfaces of at least {protocol.smallest_area_px} px in {dataset.name!r} but got "
+            "none; lower --min-area or check the labels."
+        )
+    evaluations = [ours]
+    if options["baselines"]:
+        evaluations += evaluate_baselines(dataset, protocol, options["workers"])
+    print_report(evaluations, dataset)
+    if options["json_file"] is not None:
+        report.write_document(options["json_file"], report.document(evaluations, dataset))
+        click.echo(f"written: {options['json_file']}")
+    return evaluations
+
+
+def evaluate_baselines(dataset: Dataset, protocol: EvaluationProtocol, workers: int) -> list[Evaluation]:
+    """All baselines on the same images and protocol; of the disks, the one with the lowest NoC@80."""
+    every = []
+    for make in BASELINES:
+        baseline = make()
+        name = baseline.contract.preset
+        every.append(_evaluate(baseline, dataset, protocol, workers, name, "no training, RGB only"))
+    disks = [evaluation for evaluation in every if evaluation.name.startswith("disk")]
+    best_disk = min(disks, key=lambda evaluation: (evaluation.summary.noc["80"], evaluation.name))
+    return [best_disk, *(evaluation for evaluation in every if evaluation not in disks)]
+
+
+def print_report(evaluations: list[Evaluation], dataset: Dataset) -> None:
+    """The table and what one needs to read it, on standard output."""
+    ours, *baselines = evaluations
+    facts = report.model_facts(ours.contract)
+    click.echo(f"data:     {', '.join(f'{key} {_plain(value)}' for key, value in dataset.describe().items())}")
+    click.echo(f"model:    {', '.join(f'{key} {_plain(value)}' for key, value in facts.items())}")
+    use = report.modality_use(ours, dataset)
+    click.echo("sensors:  " + "; ".join(f"{key}: {', '.join(names) or 'none'}" for key, names in use.items()))
+    click.echo(f"protocol: {ours.protocol.describe()}")
+    if ours.description:
+        click.echo(f"path:     {ours.description}")
+    click.echo("")
+    click.echo(report.table(evaluations))
+    click.echo("")
+    for evaluation in evaluations:
+        for line in report.remarks(evaluation):
+            click.echo(f"{evaluation.name}: {line}")
+    click.echo(f"{ours.name}: {report.speed(ours)}")
+    if baselines:
+        click.echo(report.gain(ours, baselines))
+
+
+def make_protocol(options: dict[str, Any]) -> EvaluationProtocol:
+    """Options of the command to a protocol. Raises :class:`UsageError`."""
+    try:
+        nocms_iou, nocms_mean_iou = (float(part) / 100 for part in options["nocms"].split(","))
+    except ValueError as error:
+        raise UsageError(
+            f"Expected --nocms as two percents such as 80,70 but got {options['nocms']!r}; change it."
+        ) from error
+    names = options["modalities"]
+    modalities = None
+    if names is not None:
+        modalities = tuple(name.strip() for name in names.split(",") if name.strip() not in ("", "none"))
+    return EvaluationProtocol(
+        n_max=options["n_max"],
+        mask_threshold=options["threshold"],
+        stop_iou=options["stop_iou"],
+        nocms_iou=nocms_iou,
+        nocms_mean_iou=nocms_mean_iou,
+        first_pass=options["first_pass"],
+        smallest_area_px=options["min_area"],
+        modalities=modalities,
+        mean_iou_after=tuple(k for k in (1, 3, 5, 20) if k <= options["n_max"]),
+    )
+
+
+def open_dataset(name: str, options: dict[str, Any], protocol: EvaluationProtocol, contract: ModelContract) -> Dataset:
+    """The data set by its name, reading only modalities that the model takes."""
+    root = options["root"]
+    return DATASETS[name](
+        DatasetOptions(
+            root=None if root is None else str(root),
+            max_images=options["images"],
+            side_px=options["size"],
+            seed=options["seed"],
+            modalities=protocol.modalities,
+            specs=contract.modalities,
+            rules=dict(parse_scale(text) for text in options["scales"]),
+        )
+    )
+
+
+def check_output(path: Path | None) -> None:
+    """Fail before the run, not after it, if the file could not be written anyway."""
+    if path is None:
+        return
+    folder = path.resolve().parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise OutputError(
+            f"Expected --json with a file in a folder that can be written but got {str(path)!r}; create the "
+            "folder or "
+            "choose another file."
+        )
+
+
+def _evaluate(
+    predictor: Predictor,
+    dataset: Dataset,
+    protocol: EvaluationProtocol,
+    workers: int,
+    name: str,
+    description: str,
+) -> Evaluation:
+    with _progress(name, len(dataset)) as on_image:
+        return evaluate(
+            predictor,
+            dataset,
+            protocol,
+            name=name,
+            description=description,
+            workers=workers,
+            on_image=on_image,
+        )
+
+
+@contextmanager
+def _progress(name: str, total: int) -> Iterator[Any]:
+    """A progress bar on standard error, if that is a terminal."""
+    from tqdm import tqdm
+
+    with tqdm(total=total, desc=name, unit="image", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
+
+        def on_image(result: ImageResult, timing: ImageTiming | None) -> None:
+            bar.update()
+
+        yield on_image
+
+
+def _plain(value: object) -> str:
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)

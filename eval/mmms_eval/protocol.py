@@ -1,0 +1,97 @@
+"""What a result means: every choice that changes a number, in one object that is stored with the numbers.
+
+Paper symbol -> our name: ``N_max`` -> ``n_max``; ``t_IoU``, ``t_avg`` of NoCMS -> ``nocms_iou``,
+``nocms_mean_iou``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mmms_client.errors import UsageError
+
+FirstPass = Literal["worst", "all"]
+
+
+@dataclass(frozen=True)
+class EvaluationProtocol:
+    """How an evaluation is done. All IoUs are fractions in [0, 1]."""
+
+    iou_thresholds: tuple[float, ...] = (0.60, 0.70, 0.80, 0.85, 0.90, 0.95)  # the t of NoC@t
+    n_max: int = 20  # clicks per surface, over all visits
+    mask_threshold: float = 0.5  # a pixel is inside if its probability is strictly greater (RITM's code: 0.49)
+    stop_iou: float | None = None  # end a surface's trace there; None: always n_max clicks, so that IoU@k is exact
+    nocms_iou: float = 0.80  # a visit ends there
+    nocms_mean_iou: float = 0.70  # an image ends there
+    first_pass: FirstPass = "worst"  # "all": every surface once, in id order, before worst first
+    smallest_area_px: int = 1  # smaller surfaces are left out, and counted
+    modalities: tuple[str, ...] | None = None  # None: all that both the data and the model have
+    mean_iou_after: tuple[int, ...] = (1, 3, 5, 20)  # clicks after which a mean IoU is reported
+
+    def __post_init__(self) -> None:
+        _check(self.n_max >= 1, "at least 1 click per surface", self.n_max, "--n-max")
+        _check(
+            self.smallest_area_px >= 1,
+            "a smallest area of at least 1 px",
+            self.smallest_area_px,
+            "--min-area",
+        )
+        _check(
+            0 <= self.mask_threshold < 1,
+            "a mask threshold from 0 up to below 1",
+            self.mask_threshold,
+            "--threshold",
+        )
+        for value in (*self.iou_thresholds, self.nocms_iou):
+            _check(0 < value <= 1, "IoU thresholds above 0 and up to 1", value, "the thresholds")
+        ordered = 0 < self.nocms_mean_iou < self.nocms_iou
+        _check(
+            ordered,
+            "a mean IoU below the IoU of NoCMS",
+            f"{self.nocms_mean_iou:g} and {self.nocms_iou:g}",
+            "--nocms IOU,MEAN",
+        )
+        if self.stop_iou is not None:
+            highest = max(*self.iou_thresholds, self.nocms_iou)
+            _check(
+                self.stop_iou >= highest,
+                f"a stop IoU of at least {highest:g}, the highest threshold",
+                self.stop_iou,
+                "--stop-iou",
+            )
+
+    @property
+    def nocms_label(self) -> str:
+        """The thresholds as the paper writes them, such as ``(80,70)``."""
+        return f"({percent(self.nocms_iou)},{percent(self.nocms_mean_iou)})"
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> EvaluationProtocol:
+        """Inverse of :meth:`to_json`. Raises ``TypeError`` on unknown or missing keys."""
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}
+        return cls(**values)
+
+    def describe(self) -> str:
+        """The protocol in one line, as printed above a table."""
+        modalities = "all" if self.modalities is None else ", ".join(self.modalities) or "none"
+        return (
+            f"N_max {self.n_max}, mask p > {self.mask_threshold:g}, NoCMS {self.nocms_label} first pass "
+            f"{self.first_pass}, surfaces from {self.smallest_area_px} px, modalities: {modalities}"
+            + (f", traces end at IoU {self.stop_iou:g}" if self.stop_iou is not None else "")
+        )
+
+
+def percent(fraction: float) -> str:
+    """0.85 -> ``85``."""
+    return f"{100 * fraction:.6g}"
+
+
+def _check(holds: bool, expected: str, got: object, where: str) -> None:
+    if not holds:
+        raise UsageError(f"Expected {expected} but got {got}; change {where}.")

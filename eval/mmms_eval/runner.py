@@ -1,0 +1,185 @@
+"""Evaluate any predictor on any data set: images in a thread pool, results in the order of the data set.
+
+Each image is encoded once; each surface runs on its own for NoC, then all together for NoCMS. What an image
+gives depends on that image alone, so the number of workers changes nothing but the time it takes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from mmms_client.contract import ModelContract
+from mmms_client.errors import DataError, ModalityError, UsageError
+from mmms_client.predictor import Predictor
+from mmms_eval.datasets.sample import Dataset, Sample
+from mmms_eval.nocms import JointAnnotation, annotate_jointly
+from mmms_eval.protocol import EvaluationProtocol
+from mmms_eval.results import ImageResult, ImageTiming, SurfaceResult
+from mmms_eval.summary import Summary, summarise, summarise_timing
+from mmms_eval.surface_simulation import SurfaceTrace, TimedModel, trace_surface
+
+Progress = Callable[[ImageResult, ImageTiming | None], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One predictor on one data set. Everything but ``timings`` and ``wall_s`` is deterministic."""
+
+    name: str
+    contract: ModelContract
+    description: str
+    protocol: EvaluationProtocol
+    results: tuple[ImageResult, ...]
+    timings: tuple[ImageTiming, ...]
+    wall_s: float
+
+    @property
+    def summary(self) -> Summary:
+        return summarise(self.results, self.protocol)
+
+    @property
+    def timing(self) -> dict[str, Any]:
+        return {**summarise_timing(self.timings), "wall_s": self.wall_s}
+
+
+def evaluate(
+    predictor: Predictor,
+    dataset: Dataset,
+    protocol: EvaluationProtocol,
+    *,
+    name: str,
+    description: str = "",
+    workers: int = 1,
+    on_image: Progress | None = None,
+    finished: Mapping[str, ImageResult] | None = None,
+) -> Evaluation:
+    """Evaluate ``predictor`` on every image of ``dataset``.
+
+    Args:
+        predictor: shared by all workers; thread-safe by its protocol.
+        dataset: samples are loaded by the workers.
+        protocol: how; ``modalities`` that the model lacks are not given to it.
+        name: of the row in the table.
+        description: what else there is to say about the model, such as the path to the server.
+        workers: images that are worked on at the same time.
+        on_image: called in this thread, in the order of the data set, as images finish; the timing is
+            ``None`` for an image of ``finished``.
+        finished: results by sample key from an earlier run under the same protocol, which are taken as they
+            are.
+
+    Raises:
+        UsageError: fewer clicks fit the model than the protocol needs, or ``workers`` is below 1.
+        DataError: the data set has no image.
+    """
+    _check_request(predictor.contract, dataset, protocol, workers)
+    start_s = time.perf_counter()
+
+    def work(index: int) -> tuple[ImageResult, ImageTiming | None]:
+        sample = dataset[index]
+        known = (finished or {}).get(sample.key)
+        return (known, None) if known is not None else evaluate_sample(predictor, sample, protocol)
+
+    results: list[ImageResult] = []
+    timings: list[ImageTiming] = []
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="bench")
+    try:
+        for result, timing in pool.map(work, range(len(dataset))):
+            results.append(result)
+            if timing is not None:
+                timings.append(timing)
+            if on_image is not None:
+                on_image(result, timing)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    wall_s = time.perf_counter() - start_s
+    return Evaluation(name, predictor.contract, description, protocol, tuple(results), tuple(timings), wall_s)
+
+
+def evaluate_sample(
+    predictor: Predictor, sample: Sample, protocol: EvaluationProtocol
+) -> tuple[ImageResult, ImageTiming | None]:
+    """One image. Without a surface that is large enough nothing is encoded and there is no timing."""
+    check_sample(sample)
+    targets = sample.surfaces(protocol.smallest_area_px)
+    too_small = len(sample.surface_ids()) - len(targets)
+    given = {name: sample.modalities[name] for name in usable_modalities(sample, predictor.contract, protocol)}
+    if not targets:
+        return _image_result(sample, tuple(given), too_small, (), JointAnnotation((), ())), None
+    start_s = time.perf_counter()
+    encoded = predictor.encode(sample.image, given)
+    encode_ms = 1e3 * (time.perf_counter() - start_s)
+
+    model = TimedModel(predictor, encoded, protocol.mask_threshold)
+    valid = sample.valid
+    runs = {target.id: trace_surface(model, target, valid, protocol) for target in targets}
+    first_visits = {surface_id: first_visit for surface_id, (_, first_visit) in runs.items()}
+    joint = annotate_jointly(model, targets, valid, protocol, first_visits)
+
+    traces = tuple((target.name, target.area_px, runs[target.id][0]) for target in targets)
+    result = _image_result(sample, encoded.present, too_small, traces, joint)
+    return result, ImageTiming(sample.key, encode_ms, tuple(model.click_ms))
+
+
+def usable_modalities(sample: Sample, contract: ModelContract, protocol: EvaluationProtocol) -> tuple[str, ...]:
+    """The modalities that the sample has, the model takes and the protocol wants, in the model's order."""
+    wanted = sample.modalities if protocol.modalities is None else protocol.modalities
+    return tuple(n for n in contract.modality_names if n in sample.modalities and n in wanted)
+
+
+def check_modalities(dataset: Dataset, contract: ModelContract, wanted: tuple[str, ...] | None) -> None:
+    """Raise :class:`ModalityError` unless both the data set and the model have each of ``wanted``."""
+    for name in wanted or ():
+        for owner, known in (("model", contract.modality_names), ("data set", dataset.modality_names)):
+            if name not in known:
+                raise ModalityError(
+                    f"Expected a modality of the {owner} ({', '.join(known) or 'none'}) but got {name!r}; "
+                    "leave it out of --modalities."
+                )
+
+
+def check_sample(sample: Sample) -> None:
+    """Raise :class:`DataError` for labels of another size than the image, or ids outside of -1 .. 65535."""
+    size_hw = sample.image.shape[:2]
+    if sample.labels.shape != size_hw:
+        raise DataError(
+            f"Expected labels of {size_hw[1]}x{size_hw[0]} px for image {sample.key!r} but got "
+            f"{' x '.join(str(n) for n in reversed(sample.labels.shape))} px; give one label per image pixel."
+        )
+    if sample.labels.size and not (sample.labels.min() >= -1 and sample.labels.max() <= 65535):
+        raise DataError(
+            f"Expected label ids from -1 (ignore) to 65535 in {sample.key!r} but got {sample.labels.min()} "
+            "to "
+            f"{sample.labels.max()}; renumber them."
+        )
+
+
+def _check_request(contract: ModelContract, dataset: Dataset, protocol: EvaluationProtocol, workers: int) -> None:
+    if protocol.n_max > contract.max_clicks:
+        raise UsageError(
+            f"Expected at most {contract.max_clicks} clicks per surface, the most that the model takes, but "
+            "got "
+            f"{protocol.n_max}; lower --n-max."
+        )
+    if workers < 1:
+        raise UsageError(f"Expected at least 1 worker but got {workers}; change --workers.")
+    if len(dataset) == 0:
+        raise DataError(f"Expected at least one image in data set {dataset.name!r} but got none; check --root.")
+
+
+def _image_result(
+    sample: Sample,
+    modalities: tuple[str, ...],
+    too_small: int,
+    traces: tuple[tuple[str, int, SurfaceTrace], ...],
+    joint: JointAnnotation,
+) -> ImageResult:
+    surfaces = tuple(
+        SurfaceResult(outcome.surface_id, name, area_px, trace.clicks, trace.ious, outcome)
+        for (name, area_px, trace), outcome in zip(traces, joint.surfaces, strict=True)
+    )
+    height, width = sample.labels.shape
+    return ImageResult(sample.key, (height, width), modalities, too_small, surfaces, joint.visits)

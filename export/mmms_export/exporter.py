@@ -1,0 +1,167 @@
+"""The whole export: checkpoint -> stages -> ONNX -> engine files -> parity -> repository.
+
+Everything is built and checked in a temporary folder first: a repository that fails its parity check is never written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mmms_client.contract import ModelContract
+from mmms_client.errors import UsageError
+from mmms_export.engines import StageEngine
+from mmms_export.manifest import write_manifest, write_measurements
+from mmms_export.parity import ParityReport, check_parity, spread_random_head
+from mmms_export.repository import Target, repository_texts, write_repository
+from mmms_export.stages import STAGE_NAMES, build_stages, example_inputs
+from mmms_export.to_onnx import stage_to_onnx
+from mmms_export.to_tensorrt import build_plan, build_rtx_engine
+from mmms_training.checkpoint import load_model, read_checkpoint
+from mmms_training.model.mmms import MMMS, build_mmms
+from mmms_training.predictor import model_contract
+from mmms_training.presets import MMMSConfig
+
+Report = Callable[[str], None]
+PRECISIONS = {
+    "cpu": ("bf16", "fp32"),
+    "onnxruntime": ("fp32",),
+    "tensorrt": ("fp32",),
+    "tensorrt-rtx": ("fp32",),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network and where it came from."""
+
+    model: MMMS
+    name: str
+    sha256: str
+    is_trained: bool
+
+
+def load_source(
+    checkpoint: Path | None,
+    config: MMMSConfig | None,
+    resolution: int,
+    backbone_weights: str | None,
+    random_weights: bool,
+    seed: int = 0,
+) -> Source:
+    """The network to export: a checkpoint, or a preset with random weights when that was asked for.
+
+    Raises:
+        UsageError: neither a checkpoint nor random weights.
+        DataError: a checkpoint or public backbone that cannot be read.
+    """
+    if checkpoint is not None:
+        read = read_checkpoint(checkpoint)
+        model = load_model(read, resolution, backbone_weights, random_weights)
+        return Source(model, checkpoint.stem, read.sha256, is_trained=not random_weights)
+    if config is None or not random_weights:
+        raise UsageError(
+            "Expected --checkpoint FILE, or --preset NAME with --random-weights, but got neither; random weights are never "
+            "taken silently."
+        )
+    torch.manual_seed(seed)
+    model = build_mmms(config, resolution, backbone_weights, random_backbone=True).eval()
+    return Source(model, f"{config.preset}-random", "0" * 64, is_trained=False)
+
+
+def export(
+    source: Source,
+    target: Target,
+    resolution: int,
+    out: Path,
+    report: Report,
+    compute_capability: str | None = None,
+    cases: list[dict[str, Tensor]] | None = None,
+) -> ParityReport | None:
+    """Build, check and write a repository. Returns the parity report; ``None`` where the engine cannot run here.
+
+    Raises:
+        UsageError: a precision that the target does not have.
+        ParityError: the engine does not compute what the network computes; nothing is written.
+    """
+    if target.precision not in PRECISIONS[target.name]:
+        raise UsageError(
+            f"Expected a precision of target {target.name!r} ({', '.join(PRECISIONS[target.name])}) but got "
+            f"{target.precision!r}; take one of these."
+        )
+    contract = model_contract(
+        source.model, resolution, source.name, source.sha256, target.engine, target.precision
+    )
+    if not source.is_trained:
+        spread_random_head(source.model, contract)
+    stages = build_stages(source.model, contract)
+    specs = contract.models()
+    onnx_files: dict[str, bytes] = {}
+    for name in STAGE_NAMES:
+        report(f"tracing {name}")
+        inputs = example_inputs(specs[name].inputs, contract, seed=0, batch=2)
+        onnx_files[name] = stage_to_onnx(stages[name], specs[name], inputs).SerializeToString(
+            deterministic=True
+        )
+    parity = _check(source, stages, onnx_files, contract, target, report, cases)
+    graphs = {
+        name: _engine_file(onnx_files[name], contract, name, target, compute_capability, report)
+        for name in STAGE_NAMES
+    }
+    texts = repository_texts(contract, target)
+    write_repository(out, contract, target, graphs)
+    files = {f"{name}/1/{target.graph_file}": data for name, data in graphs.items()}
+    files |= {name: text.encode() for name, text in texts.items()}
+    write_manifest(out, contract, target, files)
+    write_measurements(
+        out / "measurements.json", parity, {"target": target.name, "precision": target.precision}
+    )
+    return parity
+
+
+def _check(
+    source: Source,
+    stages: dict[str, torch.nn.Module],
+    onnx_files: dict[str, bytes],
+    contract: ModelContract,
+    target: Target,
+    report: Report,
+    cases: list[dict[str, Tensor]] | None,
+) -> ParityReport | None:
+    """Parity of what this machine can run: the engine itself on a CPU target, the graphs in ONNX Runtime otherwise."""
+    runs_here = target.name in ("cpu", "onnxruntime")
+    engine, precision = (target.engine, target.precision) if runs_here else ("onnxruntime", "fp32")
+    report(f"checking parity with eager fp32 ({engine}, {precision})")
+    with tempfile.TemporaryDirectory() as folder:
+        engines = {}
+        for name, data in onnx_files.items():
+            path = Path(folder) / f"{name}.onnx"
+            path.write_bytes(data)
+            engines[name] = StageEngine(path, engine, precision)
+        checked = dataclasses.replace(contract, engine=engine, precision=precision)
+        parity = check_parity(source.model, stages, engines, checked, source.is_trained, cases)
+    report(
+        f"parity: masks differ by at most {parity.end_to_end_largest}/255 (mean {parity.end_to_end_mean:.3f}), "
+        f"smallest IoU {parity.min_iou:.5f}, eager masks span {parity.eager_span[0]:.2f} to {parity.eager_span[1]:.2f}"
+    )
+    return parity
+
+
+def _engine_file(
+    data: bytes, contract: ModelContract, stage: str, target: Target, capability: str | None, report: Report
+) -> bytes:
+    spec = contract.models()[stage]
+    if target.name == "tensorrt":
+        report(f"building the TensorRT plan of {stage}")
+        return build_plan(data, spec)
+    if target.name == "tensorrt-rtx":
+        assert capability is not None
+        report(f"building the TensorRT-RTX engine of {stage} for compute capability {capability}")
+        return build_rtx_engine(data, spec, capability)
+    return data

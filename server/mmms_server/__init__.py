@@ -1,0 +1,1 @@
+"""The `tritonserver` launcher: standard library only, imports nothing of the other rooms."""

@@ -1,0 +1,131 @@
+"""The command as a user meets it, with a model in process instead of the server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import mmms_client
+from mmms_client.errors import MMMSError
+from mmms_eval import report
+from mmms_eval.cli import bench, run
+from mmms_eval.datasets.synthetic import FIRST_HELD_OUT_SEED
+from mmms_eval.protocol import EvaluationProtocol
+from mmms_eval.runner import evaluate
+
+from .conftest import ThermalPredictor, ToyDataset
+
+SMALL = ["--images", "2", "--size", "64", "--n-max", "3", "--workers", "1"]
+
+
+@pytest.fixture
+def connected(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The in-process model in the place of the served one; the list gets the arguments of each connection."""
+    calls: list[dict[str, Any]] = []
+
+    class Connector:
+        @staticmethod
+        def connect(url: str, **options: Any) -> ThermalPredictor:
+            calls.append({"url": url, **options})
+            return ThermalPredictor()
+
+    monkeypatch.setitem(vars(mmms_client), "TritonPredictor", Connector)  # loads on use: never load it
+    monkeypatch.delenv("TRITON_URL", raising=False)
+    return calls
+
+
+def invoke(*arguments: str) -> str:
+    result = CliRunner().invoke(bench, [*SMALL, *arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_run_prints_the_table_and_how_it_was_made(connected: list[dict[str, Any]]) -> None:
+    output = invoke()
+    assert connected == [{"url": "localhost:8001", "features": "auto", "deadline_s": 30.0}]
+    assert f"first_seed {FIRST_HELD_OUT_SEED}" in output
+    assert "N_max 3, mask p > 0.5, NoCMS (80,70)" in output
+    assert "used: thermal" in output
+    header = next(line for line in output.splitlines() if line.startswith("model "))
+    for column in ("NoC@80", "NoC@85", "NoC@90", "fail@90", "NoCMS@(80,70)", "FRMS %", "mIoU@1", "surfaces"):
+        assert column in header
+
+
+def test_options_and_environment_reach_the_server(
+    connected: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRITON_URL", "gpu:9001")
+    invoke("--features", "plain", "--deadline", "5")
+    assert connected == [{"url": "gpu:9001", "features": "plain", "deadline_s": 5.0}]
+
+
+def test_the_json_file_holds_everything_and_is_deterministic(connected: list[dict[str, Any]], tmp_path: Path) -> None:
+    documents = []
+    for workers in ("1", "3"):
+        file = tmp_path / f"{workers}.json"
+        invoke("--json", str(file), "--workers", workers)
+        documents.append(json.loads(file.read_text()))
+    document = documents[0]
+    assert (document["schema"], document["schema_version"]) == ("mmms-bench", 1)
+    assert EvaluationProtocol.from_json(document["protocol"]).n_max == 3
+    assert document["dataset"]["first_seed"] == FIRST_HELD_OUT_SEED
+    evaluation = document["evaluations"][0]
+    assert evaluation["model"]["checkpoint_sha256"] == "0" * 64
+    assert evaluation["timing"]["click_ms"]["count"] > 0
+    surface = evaluation["images"][0]["surfaces"][0]
+    assert len(surface["ious"]) == len(surface["clicks"]) > 0
+    for other in documents:
+        for changing in ("created_utc",):
+            del other[changing]
+        del other["evaluations"][0]["timing"]
+    assert documents[0] == documents[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.json", "3.json"]
+
+
+def test_baselines_get_rows_and_the_gain_is_said(
+    toy: ToyDataset, thermal_predictor: ThermalPredictor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    protocol = EvaluationProtocol(n_max=2, mean_iou_after=(1,))
+    options = {"baselines": True, "workers": 2, "json_file": None}
+    evaluations = run(thermal_predictor, "in process", toy, protocol, options)
+    names = [evaluation.name.split()[0] for evaluation in evaluations]
+    assert names == ["thermal", "disk", "Voronoi", "GrabCut"]
+    output = capsys.readouterr().out
+    best = min(evaluation.summary.noc["80"] for evaluation in evaluations[1:])
+    assert f"{100 * (1 - 1 / best):.1f} % lower than that of the best baseline" in output
+    assert f"1.00 against {best:.2f}" in output
+
+
+def test_a_nocms_below_noc_is_explained(toy: ToyDataset, thermal_predictor: ThermalPredictor) -> None:
+    protocol = EvaluationProtocol(nocms_iou=0.8, nocms_mean_iou=0.2)
+    evaluation = evaluate(thermal_predictor, toy, protocol, name="eye")
+    (line,) = report.remarks(evaluation)
+    assert line.startswith("NoCMS 0.25 is below NoC@80 1.00: an image ends at mean IoU 20, which left 75.0 %")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "exit_code"),
+    [
+        (["--n-max", "65"], "Expected at most 24 clicks per surface, the most that the model takes, but", 2),
+        (["--nocms", "80"], "Expected --nocms as two percents such as 80,70 but got '80'", 2),
+        (["--modalities", "sonar"], "Expected a modality of the model (thermal) but got 'sonar'", 2),
+        (["--size", "8"], "Expected scenes of at least 32 px but got 8; give a larger --size", 2),
+        (["--seed", "-1"], "but got -1; change --seed (held-out scenes begin at 2000000000)", 2),
+        (["--dataset", "folder"], "Expected --root with", 2),
+        (["--scale", "depth"], "Expected --scale NAME=FACTOR", 2),
+        (["--min-area", "99999"], "Expected surfaces of at least 99999 px in 'synthetic' but got none", 1),
+        (["--json", "/nowhere/x.json"], "Expected --json with a file in a folder that can be written", 1),
+    ],
+)
+def test_requests_that_cannot_be_carried_out(
+    connected: list[dict[str, Any]], arguments: list[str], text: str, exit_code: int
+) -> None:
+    with pytest.raises(MMMSError) as caught:
+        bench.main([*SMALL, *arguments], standalone_mode=False)
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == exit_code

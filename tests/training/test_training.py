@@ -1,0 +1,186 @@
+"""Training runs: settings, checkpoints, resuming, and that the loss falls."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mmms_client.errors import DataError, OutputError, UsageError
+from mmms_training.checkpoint import load_model, read_checkpoint, save_checkpoint, stored_weights
+from mmms_training.config import TrainConfig, override
+from mmms_training.data import SyntheticSamples, choose_target
+from mmms_training.loop import CHECKPOINT_NAME, Trainer, learning_rate
+from mmms_training.model.mmms import build_mmms
+from mmms_training.presets import preset
+
+SMALL = [
+    "resolution=64", "scene_px=64", "batch_size=2", "surfaces_per_image=2", "steps=6", "workers=0", "is_bf16=false",
+    "min_area_px=8", "warmup_steps=2", "checkpoint_every=2", "log_every=1",
+]  # fmt: skip
+
+
+def small(*more: str) -> TrainConfig:
+    return override(TrainConfig(), [*SMALL, *more])
+
+
+def losses(out: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def silent(_: str) -> None:
+    pass
+
+
+def test_resumed_run_equals_the_uninterrupted_one(tmp_path: Path) -> None:
+    whole = Trainer(small(), tmp_path / "whole")
+    whole.run(silent)
+    Trainer(small(), tmp_path / "parts").run(silent, stop_after_s=0.0)
+    again = Trainer(small(), tmp_path / "parts")
+    assert again.resume() and again.step == 1
+    again.run(silent)
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    a, b = (read_checkpoint(tmp_path / d / CHECKPOINT_NAME).weights for d in ("whole", "parts"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_run_with_other_settings_is_not_continued(tmp_path: Path) -> None:
+    Trainer(small(), tmp_path).run(silent, stop_after_s=0.0)
+    with pytest.raises(DataError, match="was begun with others; give the same settings, or another --out"):
+        Trainer(small("learning_rate=0.5"), tmp_path).resume()
+
+
+def test_loss_falls_in_a_short_training(tmp_path: Path) -> None:
+    config = small("steps=60", "warmup_steps=5", "log_every=1", "checkpoint_every=1000", "learning_rate=0.002")
+    Trainer(config, tmp_path).run(silent)
+    curve = losses(tmp_path)
+    assert np.mean(curve[-10:]) < 0.7 * np.mean(curve[:10])
+
+
+def test_command_line_trains_and_publishes(tmp_path: Path) -> None:
+    settings = [f"--set={s}" for s in small_settings("steps=2")]
+    command = [sys.executable, "-c", "from mmms_training.cli import main; main()"]
+    out, published = tmp_path / "run", tmp_path / "nano.safetensors"
+    done = subprocess.run(
+        [*command, "--out", str(out), "--publish", str(published), *settings], capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    checkpoint = read_checkpoint(published)
+    assert checkpoint.training["steps_done"] == 2 and checkpoint.config == preset("nano")
+    assert load_model(checkpoint, 64).training is False
+
+
+def small_settings(*more: str) -> list[str]:
+    return [*(s for s in SMALL if s.split("=")[0] not in {m.split("=")[0] for m in more}), *more]
+
+
+def test_unknown_setting_suggests_the_nearest() -> None:
+    with pytest.raises(UsageError, match="'learning_rat'; did you mean 'learning_rate'"):
+        override(TrainConfig(), ["learning_rat=1"])
+    with pytest.raises(UsageError, match="'max_nxt'; did you mean 'max_next'"):
+        override(TrainConfig(), ["clicks.max_nxt=1"])
+
+
+def test_setting_of_another_type_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"steps to be int \(now \d+\) but got 'many'"):
+        override(TrainConfig(), ["steps=many"])
+
+
+def test_settings_reach_nested_values() -> None:
+    config = override(TrainConfig(), ["clicks.max_next=7", "crop_scale=[0.5,0.9]", "learning_rate=1"])
+    assert config.clicks.max_next == 7 and config.crop_scale == (0.5, 0.9) and config.learning_rate == 1
+
+
+def test_learning_rate_warms_up_and_ends_low() -> None:
+    config = override(TrainConfig(), ["warmup_steps=10", "steps=100", "learning_rate=1.0", "final_share=0.1"])
+    assert learning_rate(0, config) == pytest.approx(0.1)
+    assert learning_rate(9, config) == pytest.approx(1.0)
+    assert learning_rate(100, config) == pytest.approx(0.1)
+
+
+def test_samples_depend_on_seed_and_number_alone() -> None:
+    config, modalities = small(), preset("nano").modalities
+    one = SyntheticSamples(config, modalities, 10)[7]
+    other = SyntheticSamples(config, modalities, 10, first=5)[2]
+    assert all(np.array_equal(one[k], other[k]) for k in ("image", "labels", "presence"))
+    assert one["image"].shape == (3, 64, 64) and one["image"].dtype == np.uint8
+    assert [m.shape for m in one["modalities"]] == [(1, 64, 64), (1, 64, 64)]
+
+
+def test_absent_modality_is_all_zeros_in_a_sample() -> None:
+    samples = SyntheticSamples(small("modality_dropout=1.0"), preset("nano").modalities, 2)
+    sample = samples[0]
+    assert sample["presence"].sum() == 0 and all(not m.any() for m in sample["modalities"])
+
+
+def test_targets_are_never_smaller_than_asked() -> None:
+    labels = np.zeros((32, 32), np.int16)
+    labels[:2, :2], labels[10:, 10:] = 1, 2
+    labels[5, 5] = 255
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        target = choose_target(labels, small("min_area_px=8"), rng)
+        assert target is not None and target.sum() >= 8 and not target[5, 5]
+    assert choose_target(np.zeros((32, 32), np.int16), small(), rng) is None
+
+
+def test_checkpoint_round_trip_in_half_precision(tmp_path: Path) -> None:
+    model = build_mmms(preset("nano"), 64).eval()
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, model.config, stored_weights(model), {"steps_done": 0}, torch.float16)
+    read = read_checkpoint(path)
+    assert read.config == model.config and len(read.sha256) == 64
+    loaded = load_model(read, 64)
+    for name, value in stored_weights(model).items():
+        assert torch.equal(loaded.state_dict()[name], value.half().float())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no such file; train one"), (b"", "is broken"), (b"\x80\x04not a tensor file", "is broken")],
+)
+def test_broken_checkpoint_is_one_line(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "broken.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        read_checkpoint(path)
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+
+
+def test_checkpoint_of_another_format(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    path = tmp_path / "other.safetensors"
+    save_file({"w": torch.zeros(1)}, str(path))
+    with pytest.raises(DataError, match="format mmms-checkpoint-1 .* but got None"):
+        read_checkpoint(path)
+
+
+def test_checkpoint_whose_weights_do_not_fit(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, preset("nano"), {"csnet.nonsense": torch.zeros(1)}, {})
+    with pytest.raises(DataError, match="Expected the weights of preset 'nano'"):
+        load_model(read_checkpoint(path), 64)
+
+
+def test_full_disk_leaves_the_checkpoint_before_untouched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+    import os
+
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, preset("nano"), {"w": torch.zeros(1)}, {})
+    before = path.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match=r"a\.safetensors"):
+        save_checkpoint(path, preset("nano"), {"w": torch.ones(1)}, {})
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

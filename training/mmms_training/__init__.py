@@ -1,0 +1,1 @@
+"""The network and how it is trained: data in, checkpoints out."""

@@ -1,0 +1,111 @@
+"""Checkpoints: safetensors files that hold weights and, in their metadata, the configuration. Nothing is ever unpickled.
+
+A frozen backbone is not stored: it is somebody else's work under its public name, and its position embeddings depend on the
+resolution. The metadata names it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from mmms_client.errors import DataError
+from mmms_client.files import write_bytes_atomically
+from mmms_training.model.mmms import MMMS, build_mmms
+from mmms_training.presets import MMMSConfig, config_from_dict, config_to_dict
+
+FORMAT = "mmms-checkpoint-1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file says of itself."""
+
+    path: Path
+    sha256: str
+    config: MMMSConfig
+    training: dict[str, Any]  # how it was made: settings, seed, steps, command
+    weights: dict[str, Tensor]
+
+
+def stored_weights(model: MMMS) -> dict[str, Tensor]:
+    """The weights that belong into a checkpoint, by name."""
+    is_frozen = model.config.backbone.is_frozen
+    return {
+        name: value
+        for name, value in model.state_dict().items()
+        if not (is_frozen and name.startswith("backbone.")) and not name.endswith("num_batches_tracked")
+    }
+
+
+def save_checkpoint(
+    path: Path,
+    config: MMMSConfig,
+    weights: dict[str, Tensor],
+    training: dict[str, Any],
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write a checkpoint atomically. Raises :class:`OutputError` when it cannot be written."""
+    metadata = {
+        "format": FORMAT,
+        "config": json.dumps(config_to_dict(config), sort_keys=True),
+        "training": json.dumps(training, sort_keys=True),
+    }
+    tensors = {name: value.detach().to("cpu", dtype).contiguous() for name, value in weights.items()}
+    write_bytes_atomically(path, save(tensors, metadata))
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint. Raises :class:`DataError` when it is missing, broken or of another format."""
+    if not path.is_file():
+        raise DataError(
+            f"Expected a checkpoint at {path} but there is no such file; train one with `mmms-train`."
+        )
+    try:
+        with safe_open(str(path), framework="pt") as handle:
+            metadata = handle.metadata() or {}
+            weights = {name: handle.get_tensor(name).float() for name in handle.keys()}  # noqa: SIM118
+        if metadata.get("format") != FORMAT:
+            raise DataError(
+                f"Expected a checkpoint of format {FORMAT} in {path} but got {metadata.get('format')!r}; "
+                "make it with this version's `mmms-train`."
+            )
+        config = config_from_dict(json.loads(metadata["config"]))
+        training = json.loads(metadata["training"])
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise DataError(
+            f"Expected a readable checkpoint but {path} is broken ({error}); make it again."
+        ) from error
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Checkpoint(path, digest, config, training, weights)
+
+
+def load_model(
+    checkpoint: Checkpoint,
+    resolution: int,
+    backbone_weights: str | Path | None = None,
+    random_backbone: bool = False,
+) -> MMMS:
+    """The network of a checkpoint in evaluation mode and fp32, for one resolution.
+
+    Raises:
+        DataError: weights that do not fit the configuration, or a public backbone that cannot be loaded.
+    """
+    model = build_mmms(checkpoint.config, resolution, backbone_weights, random_backbone)
+    expected = set(stored_weights(model))
+    if expected != set(checkpoint.weights):
+        odd = sorted(expected ^ set(checkpoint.weights))[0]
+        raise DataError(
+            f"Expected the weights of preset {checkpoint.config.preset!r} in {checkpoint.path} but {odd!r} is on one side only; "
+            "the checkpoint belongs to another configuration."
+        )
+    model.load_state_dict(checkpoint.weights, strict=False)
+    return model.eval()

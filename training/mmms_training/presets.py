@@ -1,0 +1,154 @@
+"""Configurations of the network, one frozen dataclass per published checkpoint.
+
+Paper symbol -> our name: ``P`` -> ``patch_size``, ``D`` -> ``width``, ``C_i`` -> ``pyramid_channels``,
+``R_i`` -> ``reduction_rates``, ``M`` -> ``len(modalities)``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mmms_client.contract import KNOWN_MODALITIES, ModalitySpec
+from mmms_client.errors import ModalityError, UsageError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+BackboneKind = Literal["nano_vit", "dinov2_with_registers", "vit_mae", "sam", "ijepa"]
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """A vision transformer that gives F1..F4.
+
+    ``taps`` are block numbers, counted from 1: F_k is the output of block ``taps[k-1]``. For ``nano_vit`` the first two
+    features come from the convolutional stem instead and ``taps`` names the blocks of the last two.
+    """
+
+    kind: BackboneKind
+    hub_name: str | None
+    patch_size: int  # px
+    width: int
+    depth: int  # blocks
+    heads: int
+    taps: tuple[int, ...]
+    native_resolution: int | None = None  # px; the image is resized to it first (SAM)
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    is_frozen: bool = True
+    stem_channels: tuple[int, int, int] = (24, 40, 80)  # nano_vit only: widths at 1/2, 1/4, 1/8
+
+
+@dataclass(frozen=True)
+class MMMSConfig:
+    """The whole network."""
+
+    preset: str
+    backbone: BackboneConfig
+    modalities: tuple[ModalitySpec, ...]
+    pyramid_channels: tuple[int, int, int, int] = (64, 128, 320, 512)  # C at H/4, H/8, H/16, H/32
+    reduction_rates: tuple[int, int, int, int] = (8, 4, 2, 1)  # R: keys and values are taken every R px
+    heads: tuple[int, int, int, int] = (1, 2, 5, 8)
+    encoder_depths: tuple[int, int, int, int] = (2, 2, 2, 2)  # blocks per stage of a modality's encoder
+    csnet_depths: tuple[int, int, int, int] = (2, 2, 2, 2)  # blocks per stage of CSNet
+    head_width: int = 256
+    expansion: int = 4  # of every Mix-FFN
+    has_effca: bool = True  # Table VII: off = the modality's features are simply added
+    has_mlp: bool = True  # Table VII: off = the CrossBlock ends after the attention
+    disk_radius_px: float = 5.0  # of a click, at network resolution
+    mit_hub_name: str | None = None  # public weights of the modality encoders
+
+    @property
+    def modality_names(self) -> tuple[str, ...]:
+        return tuple(m.name for m in self.modalities)
+
+
+_MIT_B1 = "nvidia/mit-b1"
+
+_DINOV2_B14 = BackboneConfig(
+    "dinov2_with_registers", "facebook/dinov2-with-registers-base", 14, 768, 12, 12, (3, 6, 9, 12)
+)
+_MAE_B16 = BackboneConfig("vit_mae", "facebook/vit-mae-base", 16, 768, 12, 12, (3, 6, 9, 12))
+_SAM_B16 = BackboneConfig(
+    "sam", "facebook/sam-vit-base", 16, 768, 12, 12, (3, 6, 9, 12), native_resolution=1024
+)
+_IJEPA_H16 = BackboneConfig("ijepa", "facebook/ijepa_vith16_1k", 16, 1280, 32, 16, (8, 16, 24, 32))
+_NANO_VIT = BackboneConfig("nano_vit", None, 16, 160, 6, 5, (3, 6), is_frozen=False)
+
+
+def _known(*names: str) -> tuple[ModalitySpec, ...]:
+    return tuple(KNOWN_MODALITIES[name].spec for name in names)
+
+
+PRESETS: dict[str, MMMSConfig] = {
+    config.preset: config
+    for config in (
+        MMMSConfig(
+            preset="nano",
+            backbone=_NANO_VIT,
+            modalities=_known("thermal", "depth"),
+            pyramid_channels=(32, 64, 128, 160),
+            heads=(1, 2, 4, 5),
+            encoder_depths=(1, 1, 1, 1),
+            csnet_depths=(1, 1, 2, 1),
+            head_width=96,
+        ),
+        MMMSConfig("mmms_dinov2_b14", _DINOV2_B14, _known("thermal"), mit_hub_name=_MIT_B1),
+        MMMSConfig("mmms_mae_b16", _MAE_B16, _known("thermal"), mit_hub_name=_MIT_B1),
+        MMMSConfig("mmms_sam_b16", _SAM_B16, _known("thermal"), mit_hub_name=_MIT_B1),
+        MMMSConfig("mmms_ijepa_h16", _IJEPA_H16, _known("thermal"), mit_hub_name=_MIT_B1),
+    )
+}
+
+
+def preset(name: str, modalities: Sequence[str] | None = None) -> MMMSConfig:
+    """The configuration of a preset, with other modalities than its own if ``modalities`` (names) is given.
+
+    Raises:
+        UsageError: no such preset; names the nearest one.
+        ModalityError: a modality that this project has no default specification for.
+    """
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else "take one of these."
+        raise UsageError(f"Expected a preset ({', '.join(PRESETS)}) but got {name!r}; {hint}")
+    config = PRESETS[name]
+    if modalities is None:
+        return config
+    for modality in modalities:
+        if modality not in KNOWN_MODALITIES:
+            known = ", ".join(KNOWN_MODALITIES)
+            raise ModalityError(
+                f"Expected modalities out of {known} but got {modality!r}; rename it to one of these."
+            )
+    return dataclasses.replace(config, modalities=_known(*modalities))
+
+
+def config_to_dict(config: MMMSConfig) -> dict[str, Any]:
+    """A JSON-ready dictionary of a configuration."""
+    return dataclasses.asdict(config)
+
+
+def config_from_dict(data: dict[str, Any]) -> MMMSConfig:
+    """Inverse of :func:`config_to_dict`; lists become tuples again. Unknown keys raise :class:`UsageError`."""
+
+    def build(cls: type[Any], values: dict[str, Any]) -> Any:
+        names = {f.name for f in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - names)
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], names, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else "; remove it."
+            raise UsageError(f"Expected the settings of {cls.__name__} but got {unknown[0]!r}{hint}")
+        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+
+    values = dict(data)
+    values["backbone"] = build(BackboneConfig, dict(values["backbone"]))
+    values["modalities"] = tuple(build(ModalitySpec, dict(m)) for m in values["modalities"])
+    return build(MMMSConfig, values)  # type: ignore[no-any-return]
+
+
+__all__ = ["PRESETS", "BackboneConfig", "MMMSConfig", "config_from_dict", "config_to_dict", "preset"]
