@@ -42,9 +42,7 @@ def parse_align(text: str) -> tuple[str, Alignment]:
     """
     name, equals, how = text.partition("=")
     if not (name and equals and how):
-        raise UsageError(
-            f"Expected --align {ALIGN_FORM} but got {text!r}; write for example --align thermal=stretch."
-        )
+        raise UsageError(f"Expected --align {ALIGN_FORM} but got {text!r}; write for example --align thermal=stretch.")
     return name, Alignment() if how == "stretch" else read_homography(how)
 
 
@@ -120,9 +118,7 @@ def align(
     return warped[..., 0] if values.ndim == 2 else warped
 
 
-def _matrix(
-    alignment: Alignment, source_hw: tuple[int, int], image_hw: tuple[int, int]
-) -> NDArray[np.float64]:
+def _matrix(alignment: Alignment, source_hw: tuple[int, int], image_hw: tuple[int, int]) -> NDArray[np.float64]:
     """The 3x3 matrix, signed so that the middle of the map lies in front of the camera."""
     (h, w), (image_h, image_w) = source_hw, image_hw
     if alignment.matrix is None:
@@ -133,9 +129,7 @@ def _matrix(
     return -matrix if middle < 0 else matrix
 
 
-def _output_hw(
-    forward: NDArray[np.float64], source_hw: tuple[int, int], image_hw: tuple[int, int]
-) -> tuple[int, int]:
+def _output_hw(forward: NDArray[np.float64], source_hw: tuple[int, int], image_hw: tuple[int, int]) -> tuple[int, int]:
     """Size of the warped map: the image's aspect ratio, the map's own density in its middle."""
     (h, w), (image_h, image_w) = source_hw, image_hw
     cx, cy = (w - 1) / 2, (h - 1) / 2
@@ -167,15 +161,11 @@ def _source_positions(
     depth = np.where(is_in_front, depth, 1.0)
     x, y = x / depth, y / depth
     edge = 1e-6  # rounding must not blank the outermost pixels
-    is_inside = (
-        is_in_front & (x >= -0.5 - edge) & (x <= w - 0.5 + edge) & (y >= -0.5 - edge) & (y <= h - 0.5 + edge)
-    )
+    is_inside = is_in_front & (x >= -0.5 - edge) & (x <= w - 0.5 + edge) & (y >= -0.5 - edge) & (y <= h - 0.5 + edge)
     return np.where(is_inside, x, 0.0), np.where(is_inside, y, 0.0), is_inside
 
 
-def _nearest(
-    planes: NDArray[np.float32], x: NDArray[np.float64], y: NDArray[np.float64]
-) -> NDArray[np.float32]:
+def _nearest(planes: NDArray[np.float32], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float32]:
     h, w = planes.shape[:2]
     column = np.clip(np.floor(x + 0.5).astype(np.intp), 0, w - 1)
     row = np.clip(np.floor(y + 0.5).astype(np.intp), 0, h - 1)
@@ -183,9 +173,7 @@ def _nearest(
     return sampled
 
 
-def _bilinear(
-    planes: NDArray[np.float32], x: NDArray[np.float64], y: NDArray[np.float64]
-) -> NDArray[np.float32]:
+def _bilinear(planes: NDArray[np.float32], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float32]:
     """Bilinear samples; a pixel is NaN when less than half of its weight falls on measurements."""
     h, w = planes.shape[:2]
     x, y = np.clip(x, 0, w - 1), np.clip(y, 0, h - 1)

@@ -91,9 +91,7 @@ class _Entry:
 
     @property
     def begins_visit(self) -> bool:
-        return isinstance(self.event, MaskStarted) or (
-            isinstance(self.event, Clicked) and self.event.begins_visit
-        )
+        return isinstance(self.event, MaskStarted) or (isinstance(self.event, Clicked) and self.event.begins_visit)
 
     @property
     def painted_id(self) -> int | None:
@@ -257,9 +255,7 @@ class Annotation:
         self.surface(surface_id)
         clicks = (*self.clicks(surface_id), click)
         if not np.isfinite((click.x_px, click.y_px)).all():
-            raise ClickError(
-                f"Expected a click inside the image but got ({click.x_px}, {click.y_px}); give pixels."
-            )
+            raise ClickError(f"Expected a click inside the image but got ({click.x_px}, {click.y_px}); give pixels.")
         encode_clicks(self.frame.clicks_to_network(clicks[-1:]), self.max_clicks)
         encode_clicks(clicks, self.max_clicks)
         begins = self._folded.visitor != surface_id or self._new_visit_for == surface_id
@@ -267,9 +263,7 @@ class Annotation:
             Clicked(surface_id, click, begins), clicks, self._previous(surface_id, begins), self._revision
         )
 
-    def accept(
-        self, request: ClickRequest, probabilities: NDArray[np.float32], duration_ms: float = 0.0
-    ) -> Answer:
+    def accept(self, request: ClickRequest, probabilities: NDArray[np.float32], duration_ms: float = 0.0) -> Answer:
         """Take the model's answer to a request, float32 [S, S] in [0, 1], into the annotation.
 
         Raises :class:`UsageError` if the annotation changed since the request was made; nothing changes then.
@@ -282,9 +276,7 @@ class Annotation:
         mask = self.frame.probabilities_to_image(np.asarray(probabilities, np.float32)) > self.threshold
         event = request.event
         self._append(_Entry(event, StoredAnswer(probabilities, mask)))
-        return Answer(
-            event.surface_id, probabilities, self._whole_mask(mask, self._folded), self.joint, duration_ms
-        )
+        return Answer(event.surface_id, probabilities, self._whole_mask(mask, self._folded), self.joint, duration_ms)
 
     def _previous(self, surface_id: int, begins_visit: bool) -> NDArray[np.float32] | None:
         """The previous mask for the next click: the last answer, or the surface in the joint map."""
@@ -327,9 +319,7 @@ class Annotation:
                 self._keep(start + index, folded)
             after = entries[index + 1] if index + 1 < len(entries) else None
             is_replaced = (
-                after is not None
-                and after.painted_id == entry.painted_id is not None
-                and not after.begins_visit
+                after is not None and after.painted_id == entry.painted_id is not None and not after.begins_visit
             )
             folded = self._step(folded, entry, paints=not is_replaced)
         self._folded = folded

@@ -57,9 +57,7 @@ def _missing_extra(name: str, cause: ImportError) -> click.Command:
     fix = f"pip install 'mmms[{name}]'"
 
     def refuse(**_: Any) -> None:
-        raise UsageError(
-            f"Expected the packages of the {name!r} command but got {str(cause)!r}; run: {fix}"
-        ) from cause
+        raise UsageError(f"Expected the packages of the {name!r} command but got {str(cause)!r}; run: {fix}") from cause
 
     return click.Command(
         name,
@@ -142,9 +140,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
     metavar="NAME=PATH",
     help="A registered sensor's map. Repeat.",
 )
-@click.option(
-    "--clicks", type=click.Path(), metavar="SESSION.json", help="The surfaces and clicks to answer."
-)
+@click.option("--clicks", type=click.Path(), metavar="SESSION.json", help="The surfaces and clicks to answer.")
 @click.option("--out", "-o", type=click.Path(), required=True, metavar="DIR", help="Folder for the results.")
 @click.option(
     "--map", "rename", multiple=True, metavar="NAME=MODEL_NAME", help="Rename a modality to the model's name."
@@ -170,9 +166,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
     show_default=True,
     help="A pixel belongs to a surface above this probability.",
 )
-@click.option(
-    "--features", default="auto", show_default=True, help="How features travel; see the documentation."
-)
+@click.option("--features", default="auto", show_default=True, help="How features travel; see the documentation.")
 @click.option(
     "--deadline",
     type=click.FloatRange(0, min_open=True),

@@ -247,9 +247,7 @@ KNOWN_MODALITIES: dict[str, KnownModality] = {
             ModalitySpec("lidar", 3, "linear", 0.0, 255.0, None, "nearest"),
             "projected lidar points as a picture",
         ),
-        KnownModality(
-            ModalitySpec("aolp", 2, "linear", -1.0, 1.0, None), "angle of linear polarisation as (sin, cos)"
-        ),
+        KnownModality(ModalitySpec("aolp", 2, "linear", -1.0, 1.0, None), "angle of linear polarisation as (sin, cos)"),
         KnownModality(ModalitySpec("dolp", 1, "linear", 0.0, 1.0, None), "degree of linear polarisation"),
     )
 }

@@ -1,4 +1,6 @@
-"""``mmms-client doctor``: is the server there, is it ours, does it compute, does its cache work. Each failure with its fix."""
+"""``mmms-client doctor``: is the server there, is it ours, does it compute, does its cache work. Each failure with
+its fix.
+"""
 
 from __future__ import annotations
 
@@ -62,9 +64,7 @@ def examine(url: str, deadline_s: float) -> Iterator[Finding]:
         )
         for model in contract.models():
             is_ready = transport.is_model_ready(model)
-            yield Finding(
-                f"model {model}", is_ready, "ready" if is_ready else "not ready; look at the server's log"
-            )
+            yield Finding(f"model {model}", is_ready, "ready" if is_ready else "not ready; look at the server's log")
         yield from _examine_click(transport, contract, deadline_s)
     except ServerUnreachableError as error:
         yield Finding("server", False, str(error))
@@ -74,17 +74,13 @@ def examine(url: str, deadline_s: float) -> Iterator[Finding]:
         transport.close()
 
 
-def _examine_click(
-    transport: TritonTransport, contract: ModelContract, deadline_s: float
-) -> Iterator[Finding]:
+def _examine_click(transport: TritonTransport, contract: ModelContract, deadline_s: float) -> Iterator[Finding]:
     """A real image, two real clicks: bytes come back, they depend on the click, and the second comes from the cache."""
     predictor = TritonPredictor(transport, ENSEMBLE, deadline_s)
     side = contract.resolution
     rng = np.random.default_rng(time.time_ns())  # an image that no cache has seen
     image = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
-    modalities = {
-        m.name: rng.random((side, side, m.channels), np.float32) + m.minimum for m in contract.modalities
-    }
+    modalities = {m.name: rng.random((side, side, m.channels), np.float32) + m.minimum for m in contract.modalities}
     before = transport.statistics("backbone_fuser")
     began = time.perf_counter()
     encoded = predictor.encode(image, modalities)
@@ -110,7 +106,10 @@ def _examine_click(
         return
     lookups = after.cache_misses > before.cache_misses
     if lookups:
-        text = f"on, but the second click missed it: an entry of {size_mb:.1f} MB does not fit; raise --cache-config local,size=BYTES"
+        text = (
+            f"on, but the second click missed it: an entry of {size_mb:.1f} MB does not fit; raise --cache-config "
+            "local,size=BYTES"
+        )
     else:
         text = (
             f"off, so every click encodes the image again ({second_ms:.0f} ms); start the server with --cache-config "

@@ -57,9 +57,7 @@ def connect_to_triton(url: str, features: str, deadline_s: float) -> AbstractCon
     return predictor
 
 
-def annotate(
-    request: AnnotateRequest, say: Callable[[str], None], connect: Connect = connect_to_triton
-) -> Path:
+def annotate(request: AnnotateRequest, say: Callable[[str], None], connect: Connect = connect_to_triton) -> Path:
     """Answer the clicks of a session file and write joint.png, overlay.png, session.json and
     surfaces/ID_NAME.png.
 
@@ -84,8 +82,7 @@ def annotate(
     document = read_session(request.clicks)
     if not document.click_count:
         raise SessionFormatError(
-            f"{request.clicks}: expected at least one surface with a click but got none; add clicks to the "
-            f"file."
+            f"{request.clicks}: expected at least one surface with a click but got none; add clicks to the file."
         )
     with connect(request.url, request.features, request.deadline_s) as predictor:
         inputs = _open(predictor.contract, request, document)
@@ -135,9 +132,7 @@ def _results(
     """The bytes of every result by its path in the folder."""
     clicks = {surface.surface_id: session.clicks(surface.surface_id) for surface in session.surfaces}
     title = Path(inputs.image_path).name
-    overlay = render_overlay(
-        inputs.image, session.joint, session.surfaces, clicks, inputs.modalities, units, title
-    )
+    overlay = render_overlay(inputs.image, session.joint, session.surfaces, clicks, inputs.modalities, units, title)
     saved = document_of(
         session,
         _path_from(out, inputs.image_path),

@@ -96,8 +96,7 @@ def open_inputs(
             applied[target] = alignment
         if is_rotated_by_exif(image) and not is_rotated_by_exif(file):
             notes.append(
-                f"The image was turned by its EXIF data but {os.fspath(file)!r} was not: check that they "
-                f"agree."
+                f"The image was turned by its EXIF data but {os.fspath(file)!r} was not: check that they agree."
             )
         maps[target] = values
     used = {target: os.fspath(paths[source]) for target, source in chosen.items()}

@@ -32,9 +32,7 @@ class Place:
         if len(got) > _LONGEST:
             got = got[:_LONGEST] + "..."
         where = self.path or "the content"
-        raise SessionFormatError(
-            f"{self.file}: expected {where} to be {expected} but got {got}; correct the file."
-        )
+        raise SessionFormatError(f"{self.file}: expected {where} to be {expected} but got {got}; correct the file.")
 
     def fields(self, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Place]:
         """The fields of an object. A missing one and one of an unknown name are errors."""

@@ -85,9 +85,7 @@ def _resize(
     left, top = box[0] / scale_xy[0], box[1] / scale_xy[1]
     right, bottom = min(box[2] / scale_xy[0], width), min(box[3] / scale_xy[1], height)
     size = (box[2] - box[0], box[3] - box[1])
-    return np.array(
-        picture.resize(size, Image.Resampling.BILINEAR, box=(left, top, right, bottom)), np.float32
-    )
+    return np.array(picture.resize(size, Image.Resampling.BILINEAR, box=(left, top, right, bottom)), np.float32)
 
 
 def _interior(labels: JointMap, depth_px: int) -> NDArray[np.bool_]:

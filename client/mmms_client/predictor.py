@@ -129,9 +129,7 @@ def click_inputs(
     if previous_mask is None:
         previous = np.zeros((1, 1, side, side), np.uint8)
     else:
-        previous = (
-            np.rint(np.clip(previous_mask, 0.0, 1.0) * 255.0).astype(np.uint8).reshape(1, 1, side, side)
-        )
+        previous = np.rint(np.clip(previous_mask, 0.0, 1.0) * 255.0).astype(np.uint8).reshape(1, 1, side, side)
     return {"point_coords": coords[None], "point_labels": labels[None], "previous_mask": previous}
 
 

@@ -134,9 +134,7 @@ def _pick_channels(path: str | os.PathLike[str], samples: NDArray[Any], wanted: 
     if wanted == 1 and have == 3 and bool((samples == samples[..., :1]).all()):
         return samples[..., 0]
     hint = (
-        "save the sensor's numbers, not a false-colour picture of them"
-        if wanted == 1
-        else "save all of its channels"
+        "save the sensor's numbers, not a false-colour picture of them" if wanted == 1 else "save all of its channels"
     )
     raise ImageReadError(
         f"Expected modality file {_name(path)} with {wanted} channel(s) but got {have} "
@@ -161,8 +159,7 @@ def _read(path: str | os.PathLike[str], want_colour: bool) -> _Raw:
         raise
     except FileNotFoundError as error:
         raise ImageReadError(
-            f"Expected the file {_name(path)} but got 'No such file'; check the path (from "
-            f"{str(Path.cwd())!r})."
+            f"Expected the file {_name(path)} but got 'No such file'; check the path (from {str(Path.cwd())!r})."
         ) from error
     except PermissionError as error:
         raise ImageReadError(
@@ -229,9 +226,7 @@ def _load_npy(file: Path) -> NDArray[Any]:
         with file.open("rb") as stream:
             array = np.load(stream, allow_pickle=False)
     except (EOFError, ValueError) as error:
-        reason = (
-            "pickled objects or no array" if "allow_pickle" in str(error) else " ".join(str(error).split())
-        )
+        reason = "pickled objects or no array" if "allow_pickle" in str(error) else " ".join(str(error).split())
         raise ImageReadError(
             f"Expected {_name(file)} to be a whole NPY file of numbers but got {reason!r}; write it again "
             f"with numpy.save."
@@ -244,19 +239,13 @@ def _load_npy(file: Path) -> NDArray[Any]:
 
 def _unknown_format_message(file: Path) -> str:
     if file.stat().st_size == 0:
-        return (
-            f"Expected {_name(file)} to be an image ({FORMATS}) but got an empty file; copy or export it "
-            f"again."
-        )
+        return f"Expected {_name(file)} to be an image ({FORMATS}) but got an empty file; copy or export it again."
     if file.suffix.lower() in (".tif", ".tiff"):
         return (
             f"Expected {_name(file)} to be a TIFF with 1 channel (8, 16 or 32 bit, integer or float) or "
             f"8/16-bit RGB but got another layout, or a damaged file; save it as .npy."
         )
-    return (
-        f"Expected {_name(file)} to be an image ({FORMATS}) but got something else; convert it, or check the "
-        f"path."
-    )
+    return f"Expected {_name(file)} to be an image ({FORMATS}) but got something else; convert it, or check the path."
 
 
 def _image_notes(path: str | os.PathLike[str], raw: _Raw, image: NDArray[np.uint8]) -> list[str]:

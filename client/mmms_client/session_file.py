@@ -83,18 +83,14 @@ def read_session(path: str | os.PathLike[str]) -> SessionDocument:
             f"Expected the session file {name!r} but got {error.strerror!r}; check the path."
         ) from error
     except UnicodeDecodeError as error:
-        raise SessionFormatError(
-            f"{name}: expected JSON in UTF-8 but got other bytes; correct the file."
-        ) from error
+        raise SessionFormatError(f"{name}: expected JSON in UTF-8 but got other bytes; correct the file.") from error
     return parse_session(text, name)
 
 
 def parse_session(text: str, name: str = "session.json") -> SessionDocument:
     """Parse the text of a session file; ``name`` is for messages. Errors as for :func:`read_session`."""
     if not text.strip():
-        raise SessionFormatError(
-            f"{name}: expected a session in JSON but got an empty file; save the session again."
-        )
+        raise SessionFormatError(f"{name}: expected a session in JSON but got an empty file; save the session again.")
     try:
         content = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -113,9 +109,7 @@ def _document(root: Place) -> SessionDocument:
     entries = root.entries()
     if "schema_version" in entries and entries["schema_version"].value != SCHEMA_VERSION:
         entries["schema_version"].fail(f"{SCHEMA_VERSION} (what this version of mmms reads)")
-    fields = root.fields(
-        ("schema_version", "image", "surfaces"), ("region", "modalities", "alignment", "classes")
-    )
+    fields = root.fields(("schema_version", "image", "surfaces"), ("region", "modalities", "alignment", "classes"))
     image = fields["image"].fields(("path", "width", "height"))
     image_hw = (image["height"].integer(1), image["width"].integer(1))
     modalities = fields["modalities"].entries() if "modalities" in fields else {}
@@ -299,9 +293,7 @@ def _without_none(**entries: Any) -> dict[str, Any]:
 
 
 # Replaying --------------------------------------------------------------------------------------------
-def replay(
-    document: SessionDocument, session: Session, on_answer: Callable[[Answer], None] | None = None
-) -> None:
+def replay(document: SessionDocument, session: Session, on_answer: Callable[[Answer], None] | None = None) -> None:
     """Do everything in a document again on a fresh session, in time order.
 
     Args:

@@ -199,7 +199,8 @@ def read_outputs(answer: grpcclient.InferResult, names: Sequence[str], model: st
 
 def empty_output(model: str, name: str) -> ServerError:
     return ServerError(
-        f"Expected bytes in output {name!r} of model {model!r} but got none; the python backend's stub was built for NumPy 1: "
+        f"Expected bytes in output {name!r} of model {model!r} but got none; the python backend's stub was built for "
+        "NumPy 1: "
         "install numpy<2 in the environment that the server runs in."
     )
 
@@ -215,9 +216,7 @@ def translated(url: str, model: str | None = None, timeout_s: float | None = Non
         raise _deadline(url, timeout_s) from error
 
 
-def translate(
-    error: InferenceServerException, url: str, model: str | None, timeout_s: float | None
-) -> ServerError:
+def translate(error: InferenceServerException, url: str, model: str | None, timeout_s: float | None) -> ServerError:
     """The error of ours that says what to do."""
     status, text = str(error.status() or ""), " ".join(str(error.message() or "").split())
     if "DEADLINE_EXCEEDED" in status or "Deadline Exceeded" in text:
@@ -226,24 +225,22 @@ def translate(
         return ServerBusyError(
             f"Expected the server at {url} to take a request but its queue is full; try again in a moment."
         )
-    if (
-        "unknown model" in text
-        or "is not found" in text
-        or "no version is available" in text
-        or "not ready" in text
-    ):
+    if "unknown model" in text or "is not found" in text or "no version is available" in text or "not ready" in text:
         return ModelNotReadyError(
-            f"Expected model {model!r} to be ready at {url} but the server says: {text}; look at the server's log, then run "
+            f"Expected model {model!r} to be ready at {url} but the server says: {text}; look at the server's log, "
+            "then run "
             "`mmms-client doctor`."
         )
     if "UNAVAILABLE" in status:
         return ServerUnreachableError(
-            f"Expected a Triton server at {url} but nothing answers there; start one with: tritonserver --model-repository "
+            f"Expected a Triton server at {url} but nothing answers there; start one with: tritonserver "
+            "--model-repository "
             "model_repository, or give its gRPC address with --url."
         )
     if "UNIMPLEMENTED" in status:
         return ContractError(
-            f"Expected a Triton server at {url} but something else answers there; give the gRPC port (usually 8001) with --url."
+            f"Expected a Triton server at {url} but something else answers there; give the gRPC port (usually 8001) "
+            "with --url."
         )
     if "INVALID_ARGUMENT" in status:
         return ContractError(
@@ -253,15 +250,14 @@ def translate(
         return ContractError(
             f"Expected a gRPC port at {url} but it does not speak gRPC; give the gRPC port (usually 8001) with --url."
         )
-    return ServerError(
-        f"Expected an answer of model {model!r} from {url} but got {status or 'an error'}: {text}."
-    )
+    return ServerError(f"Expected an answer of model {model!r} from {url} but got {status or 'an error'}: {text}.")
 
 
 def _deadline(url: str, timeout_s: float | None) -> DeadlineError:
     limit = f"{timeout_s:g} s" if timeout_s is not None else f"{_PROBE_TIMEOUT_S:g} s"
     return DeadlineError(
-        f"Expected an answer from {url} within {limit} but none came; the server is overloaded or hangs: try again, or raise --deadline."
+        f"Expected an answer from {url} within {limit} but none came; the server is overloaded or hangs: try again, "
+        "or raise --deadline."
     )
 
 

@@ -2,7 +2,8 @@
 
 Features can reach the click model in three ways, because they are megabytes and a click is a few bytes:
 
-- ``ensemble``: every request carries the image and the clicks; the server's response cache holds the features after the first.
+- ``ensemble``: every request carries the image and the clicks; the server's response cache holds the features after
+the first.
   Nothing is kept on either side but the cache. The default.
 - ``shared-memory``: features stay in memory that client and server share. Same host only, where the server allows it.
 - ``plain``: the client keeps the features and sends them with every click. Works everywhere, slowest.
@@ -55,7 +56,8 @@ def read_contract(transport: Transport) -> ModelContract:
     """
     if not transport.is_model_ready("mmms"):
         raise ModelNotReadyError(
-            f"Expected model 'mmms' to be ready at {transport.url} but it is not; look at the server's log, and that it was "
+            f"Expected model 'mmms' to be ready at {transport.url} but it is not; look at the server's log, and that "
+            "it was "
             "started with the model repository that `make export` wrote."
         )
     return parse_contract(transport.configuration("mmms"), transport.url)
@@ -69,14 +71,16 @@ def parse_contract(configuration: Mapping[str, Any], url: str) -> ModelContract:
     if version != str(CONTRACT_VERSION):
         found = f"version {version}" if version else "a model without one"
         raise ContractError(
-            f"Expected contract version {CONTRACT_VERSION} at {url} but got {found}; export the checkpoint again with this "
+            f"Expected contract version {CONTRACT_VERSION} at {url} but got {found}; export the checkpoint again with "
+            "this "
             "version, or install the client that fits the server."
         )
     try:
         contract = ModelContract.from_parameters(parameters)
     except (KeyError, TypeError, ValueError) as error:
         raise ContractError(
-            f"Expected the parameters of model 'mmms' at {url} to describe it but {error} is missing or broken; export it again."
+            f"Expected the parameters of model 'mmms' at {url} to describe it but {error} is missing or broken; "
+            "export it again."
         ) from error
     served = {
         t["name"]: (t["data_type"].removeprefix("TYPE_"), tuple(int(d) for d in t["dims"]))
@@ -86,7 +90,8 @@ def parse_contract(configuration: Mapping[str, Any], url: str) -> ModelContract:
     if served != expected:
         odd = sorted(name for name in {*served, *expected} if served.get(name) != expected.get(name))[0]
         raise ContractError(
-            f"Expected input {odd!r} of model 'mmms' at {url} to be {expected.get(odd)} but the server has {served.get(odd)}; "
+            f"Expected input {odd!r} of model 'mmms' at {url} to be {expected.get(odd)} but the server has "
+            f"{served.get(odd)}; "
             "its configuration was edited by hand: export it again."
         )
     return contract
@@ -212,7 +217,8 @@ class TritonPredictor:
             region.close()
             path = SHARED_MEMORY
         _log.warning(
-            "the server at %s has no working response cache, so every click of the `mmms` model would encode the image again; "
+            "the server at %s has no working response cache, so every click of the `mmms` model would encode the "
+            "image again; "
             "using %s instead. Start it with --cache-config local,size=BYTES, or run `mmms-client doctor`.",
             self.transport.url,
             path,
@@ -224,7 +230,8 @@ class TritonPredictor:
         region = self.transport.shared_region(spec.size_bytes)
         if region is None:
             raise UsageError(
-                f"Expected the server at {self.transport.url} to take shared memory but it does not; it must run on this host, "
+                f"Expected the server at {self.transport.url} to take shared memory but it does not; it must run on "
+                "this host, "
                 "and newer servers need --allow-client-shm=true. Otherwise take --features ensemble or plain."
             )
         self._regions.add(region)
@@ -236,7 +243,9 @@ class TritonPredictor:
 
 
 class AsyncTritonPredictor:
-    """The same for an event loop: many sessions at once, cached ensemble only. Cancelling a task cancels its request."""
+    """The same for an event loop: many sessions at once, cached ensemble only. Cancelling a task cancels its
+    request.
+    """
 
     def __init__(self, transport: AsyncTritonTransport, contract: ModelContract, deadline_s: float) -> None:
         self.transport = transport
@@ -275,9 +284,7 @@ class AsyncTritonPredictor:
     ) -> NDArray[np.float32]:
         """See :meth:`TritonPredictor.predict`."""
         tensors = click_inputs(self._contract, encoded.frame, clicks, previous_mask)
-        answer = await self.transport.infer(
-            "mmms", tensors, ("mask",), encoded.payload.prepared, self.deadline_s
-        )
+        answer = await self.transport.infer("mmms", tensors, ("mask",), encoded.payload.prepared, self.deadline_s)
         return to_probabilities(answer["mask"])
 
     async def close(self) -> None:

@@ -141,23 +141,15 @@ def _rule(path: Path, name: str, entry: Any) -> ValueRule:
             )
     unit = entry.get("unit")
     if unit is not None and not isinstance(unit, str):
-        raise DataError(
-            f"Expected {name}.unit of {str(path)!r} to be a text but got {unit!r}; write for example 'mm'."
-        )
+        raise DataError(f"Expected {name}.unit of {str(path)!r} to be a text but got {unit!r}; write for example 'mm'.")
     invalid = entry.get("invalid")
     factor = _number(path, f"{name}.scale", entry.get("scale", 1.0))
     if factor == 0.0:
-        raise DataError(
-            f"Expected {name}.scale of {str(path)!r} to be a number other than 0 but got 0; correct it."
-        )
+        raise DataError(f"Expected {name}.scale of {str(path)!r} to be a number other than 0 but got 0; correct it.")
     return ValueRule(
         factor,
         _number(path, f"{name}.offset", entry.get("offset", 0.0)),
-        None
-        if invalid is None
-        else math.nan
-        if invalid == "nan"
-        else _number(path, f"{name}.invalid", invalid),
+        None if invalid is None else math.nan if invalid == "nan" else _number(path, f"{name}.invalid", invalid),
         "" if unit is None else unit,
     )
 
@@ -208,9 +200,7 @@ def apply_rule(
     return values.astype(np.float32)
 
 
-def _to_model_unit(
-    rule: ValueRule | None, spec: ModalitySpec, file: str | os.PathLike[str]
-) -> tuple[float, float]:
+def _to_model_unit(rule: ValueRule | None, spec: ModalitySpec, file: str | os.PathLike[str]) -> tuple[float, float]:
     """Factor and offset from raw numbers to the model's unit."""
     if spec.unit is None:
         return (1.0, 0.0) if rule is None else (rule.factor, rule.offset)

@@ -11,17 +11,11 @@ from mmms_client.errors import MMMSError
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--checkpoint", type=click.Path(path_type=Path), default=None, help="A checkpoint of mmms-train."
-)
+@click.option("--checkpoint", type=click.Path(path_type=Path), default=None, help="A checkpoint of mmms-train.")
 @click.option("--preset", "preset_name", default=None, help="A preset, for --random-weights.")
 @click.option("--modalities", default=None, help="Comma-separated names for --preset; its own by default.")
-@click.option(
-    "--random-weights", is_flag=True, help="Random instead of missing weights: for timing, never for masks."
-)
-@click.option(
-    "--backbone-weights", default=None, metavar="NAME|FOLDER", help="Where a public backbone's weights are."
-)
+@click.option("--random-weights", is_flag=True, help="Random instead of missing weights: for timing, never for masks.")
+@click.option("--backbone-weights", default=None, metavar="NAME|FOLDER", help="Where a public backbone's weights are.")
 @click.option(
     "--target",
     type=click.Choice(["cpu", "onnxruntime", "tensorrt", "tensorrt-rtx"]),
@@ -30,9 +24,7 @@ from mmms_client.errors import MMMSError
     help="What the stages run on.",
 )
 @click.option("--precision", default=None, help="Arithmetic inside a stage; the target's fastest by default.")
-@click.option(
-    "--resolution", type=click.IntRange(64, 2048), default=448, show_default=True, help="Side in px."
-)
+@click.option("--resolution", type=click.IntRange(64, 2048), default=448, show_default=True, help="Side in px.")
 @click.option("--compute-capability", default="8.9", show_default=True, help="For tensorrt-rtx.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The model repository to write.")
 def run(
@@ -63,9 +55,7 @@ def run(
     config = preset(preset_name, names) if preset_name else None
     source = load_source(checkpoint, config, resolution, backbone_weights, random_weights)
     chosen = Target(target, precision or PRECISIONS[target][0])
-    contract = model_contract(
-        source.model, resolution, source.name, source.sha256, chosen.engine, chosen.precision
-    )
+    contract = model_contract(source.model, resolution, source.name, source.sha256, chosen.engine, chosen.precision)
     cases = scene_cases(contract) if source.is_trained else None
     capability = compute_capability if target == "tensorrt-rtx" else None
     export(source, chosen, resolution, out, click.echo, capability, cases)

@@ -1,7 +1,7 @@
 """The served engines in process: for parity checks and for the performance tables.
 
-The engine classes are the ones that Triton runs: they live in the template of `model.py` and are loaded from there, so what is
-checked is what is served.
+The engine classes are the ones that Triton runs: they live in the template of `model.py` and are loaded from there, so
+what is checked is what is served.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class StageEngine:
 
 
 class EnginePredictor:
-    """See :class:`mmms_client.predictor.Predictor`. Runs the three stages of a repository in process, one call at a time."""
+    """See :class:`mmms_client.predictor.Predictor`. Runs the three stages of a repository in process, one call at a
+    time.
+    """
 
     def __init__(self, repository: Path, contract: ModelContract, threads: int | None = None) -> None:
         self._contract = contract
         self.stages = {
-            name: StageEngine(
-                repository / name / "1" / "model.onnx", contract.engine, contract.precision, threads
-            )
+            name: StageEngine(repository / name / "1" / "model.onnx", contract.engine, contract.precision, threads)
             for name in ("backbone", "fuser", "csnet")
         }
 

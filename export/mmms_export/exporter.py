@@ -67,7 +67,8 @@ def load_source(
         return Source(model, checkpoint.stem, read.sha256, is_trained=not random_weights)
     if config is None or not random_weights:
         raise UsageError(
-            "Expected --checkpoint FILE, or --preset NAME with --random-weights, but got neither; random weights are never "
+            "Expected --checkpoint FILE, or --preset NAME with --random-weights, but got neither; random weights are "
+            "never "
             "taken silently."
         )
     torch.manual_seed(seed)
@@ -95,9 +96,7 @@ def export(
             f"Expected a precision of target {target.name!r} ({', '.join(PRECISIONS[target.name])}) but got "
             f"{target.precision!r}; take one of these."
         )
-    contract = model_contract(
-        source.model, resolution, source.name, source.sha256, target.engine, target.precision
-    )
+    contract = model_contract(source.model, resolution, source.name, source.sha256, target.engine, target.precision)
     if not source.is_trained:
         spread_random_head(source.model, contract)
     stages = build_stages(source.model, contract)
@@ -106,22 +105,17 @@ def export(
     for name in STAGE_NAMES:
         report(f"tracing {name}")
         inputs = example_inputs(specs[name].inputs, contract, seed=0, batch=2)
-        onnx_files[name] = stage_to_onnx(stages[name], specs[name], inputs).SerializeToString(
-            deterministic=True
-        )
+        onnx_files[name] = stage_to_onnx(stages[name], specs[name], inputs).SerializeToString(deterministic=True)
     parity = _check(source, stages, onnx_files, contract, target, report, cases)
     graphs = {
-        name: _engine_file(onnx_files[name], contract, name, target, compute_capability, report)
-        for name in STAGE_NAMES
+        name: _engine_file(onnx_files[name], contract, name, target, compute_capability, report) for name in STAGE_NAMES
     }
     texts = repository_texts(contract, target)
     write_repository(out, contract, target, graphs)
     files = {f"{name}/1/{target.graph_file}": data for name, data in graphs.items()}
     files |= {name: text.encode() for name, text in texts.items()}
     write_manifest(out, contract, target, files)
-    write_measurements(
-        out / "measurements.json", parity, {"target": target.name, "precision": target.precision}
-    )
+    write_measurements(out / "measurements.json", parity, {"target": target.name, "precision": target.precision})
     return parity
 
 

@@ -1,5 +1,5 @@
-"""What an export was made of (``manifest.json``: the same for the same checkpoint) and what was measured on this machine
-(``measurements.json``: versions, device, differences)."""
+"""What an export was made of (``manifest.json``: the same for the same checkpoint) and what was measured on this
+machine (``measurements.json``: versions, device, differences)."""
 
 from __future__ import annotations
 

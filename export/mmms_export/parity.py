@@ -1,8 +1,8 @@
 """The check that ends every export: engine against eager fp32, per stage and from image to mask. It raises.
 
-Two things could hide a broken graph: a network whose answer is flat (a dead branch changes nothing), and errors that cancel
-between stages. So the last layer of random weights is scaled until the eager mask spans the range, and each stage is also
-compared on the eager network's own inputs.
+Two things could hide a broken graph: a network whose answer is flat (a dead branch changes nothing), and errors that
+cancel between stages. So the last layer of random weights is scaled until the eager mask spans the range, and each
+stage is also compared on the eager network's own inputs.
 """
 
 from __future__ import annotations
@@ -126,16 +126,19 @@ def _judge(report: ParityReport, precision: str, is_trained: bool) -> None:
         for d in differences:
             if name != "csnet" and d.relative_rms > FEATURE_TOLERANCE[precision]:
                 raise ParityError(
-                    f"Expected stage {name!r} within {FEATURE_TOLERANCE[precision]:g} of eager fp32 ({precision}) but output "
+                    f"Expected stage {name!r} within {FEATURE_TOLERANCE[precision]:g} of eager fp32 ({precision}) but "
+                    "output "
                     f"{d.output!r} differs by {d.relative_rms:.2e} (largest {d.largest:.4g}); do not serve it."
                 )
     if precision == "fp32" and report.end_to_end_largest > MASK_TOLERANCE:
         raise ParityError(
-            f"Expected masks within {MASK_TOLERANCE}/255 of eager fp32 but got {report.end_to_end_largest}/255; do not serve it."
+            f"Expected masks within {MASK_TOLERANCE}/255 of eager fp32 but got {report.end_to_end_largest}/255; do "
+            "not serve it."
         )
     if is_trained and report.min_iou < MIN_IOU[precision]:
         raise ParityError(
-            f"Expected masks with IoU >= {MIN_IOU[precision]} against eager fp32 ({precision}) but got {report.min_iou:.5f}; "
+            f"Expected masks with IoU >= {MIN_IOU[precision]} against eager fp32 ({precision}) but got "
+            f"{report.min_iou:.5f}; "
             "export with --precision fp32."
         )
 
@@ -184,16 +187,15 @@ def _check_arrays(stage: str, served: Arrays, eager: Arrays) -> None:
         if got is None or got.shape != expected.shape or got.dtype != expected.dtype:
             found = "nothing" if got is None else f"{got.dtype} {list(got.shape)}"
             raise ParityError(
-                f"Expected {stage!r} to give {name} {expected.dtype} {list(expected.shape)} but got {found}; the graph is wrong."
+                f"Expected {stage!r} to give {name} {expected.dtype} {list(expected.shape)} but got {found}; the "
+                "graph is wrong."
             )
 
 
 def _difference(name: str, served: NDArray[Any], eager: NDArray[Any]) -> StageDifference:
     a, b = served.astype(np.float64), eager.astype(np.float64)
     rms = float(np.sqrt(np.mean((a - b) ** 2)))
-    return StageDifference(
-        name, float(np.abs(a - b).max()), rms / max(_RMS_FLOOR, float(np.sqrt(np.mean(b**2))))
-    )
+    return StageDifference(name, float(np.abs(a - b).max()), rms / max(_RMS_FLOOR, float(np.sqrt(np.mean(b**2)))))
 
 
 def _merge(before: list[StageDifference] | None, now: list[StageDifference]) -> list[StageDifference]:
@@ -210,9 +212,7 @@ def _eager_logits(model: MMMS, contract: ModelContract, case: dict[str, Tensor])
     mixed = model.encode(
         case["image"].float(), [case[name].float() for name in contract.modality_names], case.get("presence")
     )
-    return model.click(
-        mixed, case["point_coords"], case["point_labels"], case["previous_mask"].float() / 255.0
-    )
+    return model.click(mixed, case["point_coords"], case["point_labels"], case["previous_mask"].float() / 255.0)
 
 
 def _case(contract: ModelContract, seed: int) -> dict[str, Tensor]:

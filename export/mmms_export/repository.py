@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmms_client.contract import ModelContract, ModelSpec, TensorSpec
-from mmms_client.files import write_bytes_atomically, write_text_atomically
+from mmms_client.files import make_folder, write_bytes_atomically, write_text_atomically
 from mmms_export.engines import TEMPLATES
 
 GPU_TARGETS = ("tensorrt",)
@@ -27,9 +27,11 @@ _DEVICE_FEATURES = "device_features"
 _ABOUT = {
     "backbone": "The frozen image backbone: normalisation and vision transformer. Nothing of ours inside.",
     "fuser": "ParallelFPN and MMFuser: backbone features and modalities to one packed tensor.",
-    "backbone_fuser": "Everything that happens once per image. The only cached model: it has one output, so that a cache\n"
+    "backbone_fuser": "Everything that happens once per image. The only cached model: it has one output, so that a "
+    "cache\n"
     "# entry can never be partial.",
-    "csnet": "Everything that happens once per click. Stateless: all clicks and the previous mask come with each request.",
+    "csnet": "Everything that happens once per click. Stateless: all clicks and the previous mask come with each "
+    "request.",
     "mmms": "What a client calls: encode (from the cache after the first click) and answer the click.",
     "features_to_host": "Copies the features from GPU to CPU memory, where the response cache can store them.",
 }
@@ -55,15 +57,14 @@ class Target:
         return self.name in _ENGINE_PARAMETERS
 
 
-def write_repository(
-    root: Path, contract: ModelContract, target: Target, graphs: Mapping[str, bytes]
-) -> list[Path]:
+def write_repository(root: Path, contract: ModelContract, target: Target, graphs: Mapping[str, bytes]) -> list[Path]:
     """Write all files of a repository atomically, one by one. ``graphs`` by stage. Returns the text files written."""
     texts = repository_texts(contract, target)
     for relative, text in texts.items():
-        (root / relative).parent.mkdir(parents=True, exist_ok=True)
+        make_folder((root / relative).parent)
         write_text_atomically(root / relative, text)
     for stage, data in graphs.items():
+        make_folder(root / stage / "1")
         write_bytes_atomically(root / stage / "1" / target.graph_file, data)
     return [root / relative for relative in texts]
 
@@ -93,9 +94,7 @@ def repository_texts(contract: ModelContract, target: Target) -> dict[str, str]:
     parameters = "\n".join(_parameter(k, v) for k, v in contract.to_parameters().items()) + "\n"
     texts["mmms/config.pbtxt"] = _ensemble_config(specs["mmms"], click_steps, parameters)
     for name in ("backbone_fuser", "mmms"):  # a version directory that git would drop without a file in it
-        texts[f"{name}/1/README"] = (
-            "An ensemble has no files of its own; Triton needs its version directory.\n"
-        )
+        texts[f"{name}/1/README"] = "An ensemble has no files of its own; Triton needs its version directory.\n"
     return texts
 
 
@@ -109,8 +108,10 @@ def _stage_config(spec: ModelSpec, target: Target) -> str:
     ]
     if spec.name == "csnet":
         lines.append(
-            "# Requests that wait together run together; priority 1 is a person's click, 2 (the default) anything else.\n"
-            "dynamic_batching {\n  max_queue_delay_microseconds: 0\n  priority_levels: 2\n  default_priority_level: 2\n}"
+            "# Requests that wait together run together; priority 1 is a person's click, 2 (the default) anything "
+            "else.\n"
+            "dynamic_batching {\n  max_queue_delay_microseconds: 0\n  priority_levels: 2\n  default_priority_level: "
+            "2\n}"
         )
     kind = "KIND_GPU" if target.name in GPU_TARGETS else "KIND_CPU"
     lines.append(f"instance_group [\n  {{ count: 1 kind: {kind} }}\n]")

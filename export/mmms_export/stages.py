@@ -1,7 +1,8 @@
 """The three graphs that are served: everything between the tensors of the contract, nothing outside.
 
-Each stage wraps a part of the network and speaks the contract's names, dtypes and packing, so that the ONNX graph holds all
-normalisation, the disks of the clicks and the folded head. Inside a stage the arithmetic is fp32; engines reduce it if asked.
+Each stage wraps a part of the network and speaks the contract's names, dtypes and packing, so that the ONNX graph
+holds all normalisation, the disks of the clicks and the folded head. Inside a stage the arithmetic is fp32; engines
+reduce it if asked.
 """
 
 from __future__ import annotations
@@ -62,16 +63,12 @@ class CSNetStage(nn.Module):
         self.resolution = contract.resolution
         self.radius_px = model.config.disk_radius_px
 
-    def forward(
-        self, features: Tensor, point_coords: Tensor, point_labels: Tensor, previous_mask: Tensor
-    ) -> Tensor:
+    def forward(self, features: Tensor, point_coords: Tensor, point_labels: Tensor, previous_mask: Tensor) -> Tensor:
         mixed = unpack(features.float(), self.shapes)
         disks = draw_disks(point_coords, point_labels, self.resolution, self.radius_px)
         interaction = torch.cat((previous_mask.float() * (1.0 / 255.0), disks), 1)
         logits = self.csnet(mixed, self.ms_patch_embed(interaction))
-        logits = F.interpolate(
-            logits, (self.resolution, self.resolution), mode="bilinear", align_corners=False
-        )
+        logits = F.interpolate(logits, (self.resolution, self.resolution), mode="bilinear", align_corners=False)
         return (torch.sigmoid(logits) * 255.0 + 0.5).clamp(0.0, 255.0).to(torch.uint8)
 
 
@@ -125,8 +122,6 @@ def _smooth(shape: Sequence[int], generator: torch.Generator) -> Tensor:
     total = torch.zeros(*shape)
     for cells in (4, 16, 64):
         noise = torch.rand(shape[0], shape[1], cells, cells, generator=generator)
-        total += F.interpolate(noise, (shape[2], shape[3]), mode="bicubic", align_corners=False) / math.sqrt(
-            cells
-        )
+        total += F.interpolate(noise, (shape[2], shape[3]), mode="bicubic", align_corners=False) / math.sqrt(cells)
     low, high = total.min(), total.max()
     return (total - low) / (high - low)

@@ -1,4 +1,6 @@
-"""A stage to an ONNX file: fixed size, dynamic batch, weights that fit fp16 exactly stored in fp16, no trace of the machine."""
+"""A stage to an ONNX file: fixed size, dynamic batch, weights that fit fp16 exactly stored in fp16, no trace of the
+machine.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from contextlib import redirect_stdout
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
@@ -56,7 +59,9 @@ def stage_to_onnx(stage: nn.Module, spec: ModelSpec, inputs: dict[str, Tensor]) 
 
 
 def check_signature(model: ModelProto, spec: ModelSpec) -> None:
-    """Raise ``ValueError`` unless names, dtypes and shapes of the graph are those of the contract, batch axis dynamic."""
+    """Raise ``ValueError`` unless names, dtypes and shapes of the graph are those of the contract, batch axis
+    dynamic.
+    """
     for ports, tensors in ((model.graph.input, spec.inputs), (model.graph.output, spec.outputs)):
         found = [p.name for p in ports]
         expected = [t.name for t in tensors]
@@ -65,11 +70,7 @@ def check_signature(model: ModelProto, spec: ModelSpec) -> None:
         for port, tensor in zip(ports, tensors, strict=True):
             kind = port.type.tensor_type
             dims = tuple(d.dim_value for d in kind.shape.dim[1:])
-            if (
-                kind.elem_type != ONNX_TYPES[tensor.dtype]
-                or dims != tensor.shape
-                or kind.shape.dim[0].dim_value
-            ):
+            if kind.elem_type != ONNX_TYPES[tensor.dtype] or dims != tensor.shape or kind.shape.dim[0].dim_value:
                 raise ValueError(
                     f"{spec.name}: expected {tensor.name} {tensor.dtype} [batch, {tensor.shape}] but the graph has "
                     f"type {kind.elem_type} and shape {[d.dim_param or d.dim_value for d in kind.shape.dim]}"
@@ -123,6 +124,6 @@ def _store_fp16(model: ModelProto) -> None:
     onnx.checker.check_model(model)
 
 
-def _fits_fp16(values: np.ndarray) -> bool:
+def _fits_fp16(values: NDArray[np.float32]) -> bool:
     with np.errstate(over="ignore"):
         return bool((values.astype(np.float16).astype(np.float32) == values).all())

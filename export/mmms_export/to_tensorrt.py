@@ -1,7 +1,7 @@
 """ONNX to TensorRT: plans for Triton's own backend (`tensorrt`), engines for named GPUs without one (`tensorrt-rtx`).
 
-Networks are strongly typed: the arithmetic is what the graph says. A plan fits one GPU type and one TensorRT version; an
-RTX engine fits the compute capability it was built for and one TensorRT-RTX release.
+Networks are strongly typed: the arithmetic is what the graph says. A plan fits one GPU type and one TensorRT version;
+an RTX engine fits the compute capability it was built for and one TensorRT-RTX release.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ def _module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         if name == "tensorrt":
-            hint = "run this inside the official Triton container's TensorRT environment (see the README), or take --target onnxruntime."
+            hint = (
+                "run this inside the official Triton container's TensorRT environment (see the README), or take "
+                "--target onnxruntime."
+            )
         else:
             hint = "install it with: pip install 'mmms[tensorrt-rtx]'"
         raise UsageError(f"Expected the Python package {name!r} but it is not installed; {hint}") from error
@@ -69,9 +72,7 @@ def _build(trt: Any, onnx_bytes: bytes, spec: ModelSpec, compute_capability: str
 def _capability(trt: Any, text: str) -> Any:
     name = "SM" + text.replace(".", "")
     if not hasattr(trt.ComputeCapability, name):
-        known = ", ".join(
-            sorted(n[2:-1] + "." + n[-1] for n in dir(trt.ComputeCapability) if n.startswith("SM"))
-        )
+        known = ", ".join(sorted(n[2:-1] + "." + n[-1] for n in dir(trt.ComputeCapability) if n.startswith("SM")))
         raise UsageError(
             f"Expected a compute capability that TensorRT-RTX builds for ({known}) but got {text!r}; take one."
         )

@@ -1,9 +1,10 @@
 """Finds a Triton server and starts it with the defaults that a laptop needs.
 
-``tritonserver --model-repository model_repository`` should work as typed. Two kinds of server exist: one further down the path
-(the official container) and the one inside the ``nvidia-pytriton`` wheel. The second needs a backend directory that holds the
-python backend and the stub of the running Python side by side, a cache directory, and an interpreter for its stubs. Every option
-that the caller gives is passed on unchanged; a default is added only where the option is absent.
+``tritonserver --model-repository model_repository`` should work as typed. Two kinds of server exist: one further down
+the path (the official container) and the one inside the ``nvidia-pytriton`` wheel. The second needs a backend
+directory that holds the python backend and the stub of the running Python side by side, a cache directory, and an
+interpreter for its stubs. Every option that the caller gives is passed on unchanged; a default is added only where the
+option is absent.
 """
 
 from __future__ import annotations
@@ -91,7 +92,8 @@ def backend_directory(wheel: Path) -> Path:
     if not stub.is_file():
         known = ", ".join(sorted(p.name for p in (wheel / "python_backend_stubs").iterdir()))
         raise LauncherError(
-            f"expected a Python that the server has a stub for ({known}) but this is {version}; make the environment with one of these"
+            f"expected a Python that the server has a stub for ({known}) but this is {version}; make the environment "
+            "with one of these"
         )
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmms"
     key = re.sub(r"[^A-Za-z0-9.]+", "-", str(wheel)).strip("-")
@@ -110,7 +112,9 @@ def backend_directory(wheel: Path) -> Path:
 
 
 def cache_bytes(repositories: Sequence[Path], environment: Mapping[str, str]) -> int:
-    """Size of the response cache: room for the features of ``CACHED_IMAGES`` images, at most a quarter of the memory."""
+    """Size of the response cache: room for the features of ``CACHED_IMAGES`` images, at most a quarter of the
+    memory.
+    """
     entry = max((cached_entry_bytes(r) for r in repositories), default=0)
     images = int(environment.get("MMMS_CACHE_IMAGES", CACHED_IMAGES))
     wanted = max(_MIN_CACHE_BYTES, int(entry * images * _ENTRY_OVERHEAD))

@@ -107,12 +107,8 @@ def test_broken_files(tmp_path, name, text, reason) -> None:
 
 
 def test_missing_file_and_bad_option(tmp_path) -> None:
-    with pytest.raises(
-        AlignmentError, match="but got 'No such file or directory'; correct the file, or use stretch"
-    ):
+    with pytest.raises(AlignmentError, match="but got 'No such file or directory'; correct the file, or use stretch"):
         parse_align(f"thermal={tmp_path / 'none.json'}")
     for text in ("thermal", "thermal=", "=stretch"):
-        with pytest.raises(
-            UsageError, match=r"^Expected --align NAME=stretch or NAME=homography\.json but got"
-        ):
+        with pytest.raises(UsageError, match=r"^Expected --align NAME=stretch or NAME=homography\.json but got"):
             parse_align(text)

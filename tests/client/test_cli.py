@@ -75,9 +75,7 @@ def annotate(capsys, *arguments: str) -> tuple[int, str, str]:
 def test_the_whole_run(folder, capsys, predictor, image) -> None:
     code, out, err = annotate(capsys, "--modality", "thermal=thermal.png")
     assert (code, err) == (0, "")
-    written = sorted(
-        p.relative_to(folder / "out").as_posix() for p in (folder / "out").rglob("*") if p.is_file()
-    )
+    written = sorted(p.relative_to(folder / "out").as_posix() for p in (folder / "out").rglob("*") if p.is_file())
     assert written == [
         "joint.png",
         "overlay.png",
@@ -228,8 +226,7 @@ def test_bad_options(folder, capsys, arguments, code, message) -> None:
         (
             with_clicks((64, 3)),
             2,
-            "Expected a click inside the image of 64x48 px but got (64, 3); x runs from 0 to 63 and y from 0 "
-            "to 47.",
+            "Expected a click inside the image of 64x48 px but got (64, 3); x runs from 0 to 63 and y from 0 to 47.",
         ),
         (
             with_clicks(*[(3, 3)] * 6),
@@ -265,8 +262,7 @@ def test_empty_session_and_other_image(folder, capsys) -> None:
     )
     Path("session.json").write_text("")
     assert annotate(capsys)[2] == (
-        "mmms-client: error: session.json: expected a session in JSON but got an empty file; save the "
-        "session again.\n"
+        "mmms-client: error: session.json: expected a session in JSON but got an empty file; save the session again.\n"
     )
 
 

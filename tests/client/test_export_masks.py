@@ -45,9 +45,7 @@ def test_instance_png(tmp_path) -> None:
 def test_surface_png(tmp_path) -> None:
     write_surface_png(tmp_path / "s.png", JOINT > 99)
     assert np.array_equal(read_surface_png(tmp_path / "s.png"), JOINT > 99)
-    assert np.array_equal(
-        cv2.imread(str(tmp_path / "s.png"), cv2.IMREAD_UNCHANGED), np.where(JOINT > 99, 255, 0)
-    )
+    assert np.array_equal(cv2.imread(str(tmp_path / "s.png"), cv2.IMREAD_UNCHANGED), np.where(JOINT > 99, 255, 0))
 
 
 @pytest.mark.parametrize(
@@ -76,9 +74,7 @@ def test_other_files_are_refused(tmp_path) -> None:
     ):
         read_palette_png(tmp_path / "rgb.png")
     (tmp_path / "x.png").write_bytes(b"x")
-    with pytest.raises(
-        ImageReadError, match="to be a 16-bit instance PNG but it cannot be read; write it again"
-    ):
+    with pytest.raises(ImageReadError, match="to be a 16-bit instance PNG but it cannot be read; write it again"):
         read_instance_png(tmp_path / "x.png")
     with pytest.raises(ImageReadError, match=r"Expected the file '.*none.png' but got 'No such file'"):
         read_surface_png(tmp_path / "none.png")
@@ -86,14 +82,12 @@ def test_other_files_are_refused(tmp_path) -> None:
 
 def test_palette_is_distinct_and_stable() -> None:
     colours = palette()
-    assert (
-        len(colours) == len(set(colours)) == 256
-        and colours[0] == (0, 0, 0)
-        and colours[255] == (255, 255, 255)
-    )
+    assert len(colours) == len(set(colours)) == 256 and colours[0] == (0, 0, 0) and colours[255] == (255, 255, 255)
     first = np.array(colours[1:31], int)
     nearest = np.abs(first[:, None] - first[None]).sum(-1) + 999 * np.eye(30, dtype=int)
     assert nearest.min() > 40
-    assert surface_colour(255, {}) == colours[1] and surface_colour(
-        2, {2: Surface(2, "a", colour="#FF0080")}
-    ) == (255, 0, 128)
+    assert surface_colour(255, {}) == colours[1] and surface_colour(2, {2: Surface(2, "a", colour="#FF0080")}) == (
+        255,
+        0,
+        128,
+    )

@@ -81,9 +81,7 @@ def test_scalings() -> None:
     )
     percentile = ModalitySpec("thermal", 1, "percentile", 0.0, 100.0, None)
     values = np.random.default_rng(0).normal(size=(6, 6))
-    assert np.allclose(
-        scale_modality(values, percentile), scale_modality(values * 7 - 3, percentile), atol=1e-5
-    )
+    assert np.allclose(scale_modality(values, percentile), scale_modality(values * 7 - 3, percentile), atol=1e-5)
 
 
 def test_errors_name_both_sizes_and_the_fix() -> None:

@@ -29,9 +29,7 @@ def test_modalities_arrive_in_the_models_unit(folder, contract, predictor) -> No
     (folder / "modalities.json").write_text(json.dumps({"depth": {"unit": "mm", "invalid": 0}}))
     files = {"thermal": folder / "thermal.png", "depth": folder / "depth.png"}
     inputs = open_inputs(contract, folder / "image.png", files)
-    assert inputs.modalities["depth"][5, 5] == pytest.approx(2.5) and np.isnan(
-        inputs.modalities["depth"][0, 0]
-    )
+    assert inputs.modalities["depth"][5, 5] == pytest.approx(2.5) and np.isnan(inputs.modalities["depth"][0, 0])
     assert inputs.modalities["thermal"].shape == (24, 32)
     assert predictor.encode(inputs.image, inputs.modalities).present == ("thermal", "depth")
 
@@ -66,9 +64,7 @@ def test_unknown_modality(folder, contract) -> None:
 
 def test_missing_modality(folder, contract) -> None:
     with pytest.raises(ModalityError) as caught:
-        open_inputs(
-            contract, folder / "image.png", {"thermal": folder / "thermal.png"}, select=["thermal", "depth"]
-        )
+        open_inputs(contract, folder / "image.png", {"thermal": folder / "thermal.png"}, select=["thermal", "depth"])
     assert str(caught.value) == (
         "Expected a file for modality 'depth' because --modalities selects it but got only thermal; add "
         "--modality depth=PATH or take it out of --modalities."

@@ -17,9 +17,7 @@ def test_areas_are_tinted_outlines_opaque_and_the_rest_untouched() -> None:
     layer = np.asarray(tint((80, 60), joint, {3: (10, 200, 30)}, 0.4))
     assert layer[30, 40].tolist() == [10, 200, 30, 102]
     assert layer[5, 5, 3] == 0
-    assert (layer[20:22, 25:55, 3] == 255).all() and (layer[22:38, 22:58, 3] == 102).all(), (
-        "outlines are 2 px wide"
-    )
+    assert (layer[20:22, 25:55, 3] == 255).all() and (layer[22:38, 22:58, 3] == 102).all(), "outlines are 2 px wide"
     assert np.asarray(tint((80, 60), joint, {3: (10, 200, 30)}, 0.4, is_fine=False))[20, 30, 3] == 255
 
 

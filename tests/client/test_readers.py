@@ -30,12 +30,7 @@ def png16(samples: np.ndarray) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def saved(path, array: np.ndarray, **options):
@@ -128,9 +123,7 @@ NUMBERS = {
     "f32": FLOATS,
 }
 LAYOUTS = {"plain": {}, "big endian": {"byteorder": ">"}, "packed": {"compression": "zlib"}}
-READABLE = [
-    (n, k) for n in NUMBERS for k in LAYOUTS if (n, k) != ("u32", "big endian")
-]  # Pillow lacks that one
+READABLE = [(n, k) for n in NUMBERS for k in LAYOUTS if (n, k) != ("u32", "big endian")]  # Pillow lacks that one
 
 
 @pytest.mark.parametrize(("numbers", "layout"), READABLE)
@@ -216,8 +209,7 @@ def test_truncated_png_by_the_text(tmp_path) -> None:
 def test_files_that_are_none(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     cases = {
-        "none.png": "Expected the file 'none.png' but got 'No such file'; check the path (from "
-        f"{str(tmp_path)!r}).",
+        "none.png": f"Expected the file 'none.png' but got 'No such file'; check the path (from {str(tmp_path)!r}).",
         ".": "Expected a file but got the folder '.'; give one image file.",
         "text.png": "Expected 'text.png' to be an image (PNG, JPEG, TIFF, BMP or NPY) but got something "
         "else; convert it, or check the path.",
@@ -246,9 +238,7 @@ def test_pictures_that_hold_measurements(tmp_path) -> None:
     ):
         read_image(tmp_path / "a.tif")
     np.save(tmp_path / "a.npy", np.zeros((3, 20, 30), np.uint8))
-    with pytest.raises(
-        ImageReadError, match=r"to be height x width x 3 but got an array of shape \(3, 20, 30\)"
-    ):
+    with pytest.raises(ImageReadError, match=r"to be height x width x 3 but got an array of shape \(3, 20, 30\)"):
         read_image(tmp_path / "a.npy")
     np.save(tmp_path / "a.npy", np.zeros(5))
     with pytest.raises(ImageReadError, match=r"of real numbers but got float64 of shape \(5,\)"):

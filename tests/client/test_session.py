@@ -86,9 +86,7 @@ def test_start_mask_is_pasted_at_once_and_is_the_previous_mask(session, predicto
     session.click(a, 50, 30)
     assert np.allclose(predictor.seen[0][1], session.frame.mask_to_network(mask))
     assert session.mask(a)[30, 50] and session.mask(a)[16, 16]
-    with pytest.raises(
-        UsageError, match=r"Expected a mask bool \[48, 64\] for surface 1 but got bool \[2, 2\]"
-    ):
+    with pytest.raises(UsageError, match=r"Expected a mask bool \[48, 64\] for surface 1 but got bool \[2, 2\]"):
         session.start_mask(a, np.zeros((2, 2), bool))
 
 
@@ -118,9 +116,7 @@ def test_click_outside_the_image_changes_nothing(session, predictor) -> None:
     )
     with pytest.raises(ClickError, match=message):
         session.click(a, 64, 10)
-    with pytest.raises(
-        ClickError, match=r"^Expected a click inside the image but got \(nan, 1\); give pixels\.$"
-    ):
+    with pytest.raises(ClickError, match=r"^Expected a click inside the image but got \(nan, 1\); give pixels\.$"):
         session.click(a, float("nan"), 1)
     assert session.events == events and predictor.calls == 0
 

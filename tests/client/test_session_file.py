@@ -89,9 +89,7 @@ def test_the_example_reads_as_it_says() -> None:
     assert [(v.surface_id, v.order) for v in document.visits] == [(1, 0), (7, 1), (1, 2)]
     assert document.visits[1].start_mask[:, :2].all() and document.visits[1].start_mask.sum() == 96
     assert document.surfaces == (Surface(1, "road", "ground"), Surface(7, "door", None, "#ff8800"))
-    assert document.classes == (SurfaceClass("ground", "#336699"),) and document.alignments == {
-        "thermal": Alignment()
-    }
+    assert document.classes == (SurfaceClass("ground", "#336699"),) and document.alignments == {"thermal": Alignment()}
 
 
 def test_orders_may_be_left_out_by_all() -> None:
@@ -176,8 +174,7 @@ def test_orders_may_be_left_out_by_all() -> None:
         (
             ["alignment", "thermal"],
             [[1, 0], [0, 1]],
-            "alignment.thermal to be 'stretch' or a 3x3 homography but got [[1, 0], [0, 1]]; correct the "
-            "file.",
+            "alignment.thermal to be 'stretch' or a 3x3 homography but got [[1, 0], [0, 1]]; correct the file.",
         ),
         (
             ["region"],
@@ -287,20 +284,14 @@ def documents(draw) -> SessionDocument:
     for order, owner in enumerate(owners):
         seed = draw(st.none() | st.integers(0, 99))
         mask = (
-            None
-            if seed is None
-            else np.kron(np.random.default_rng(seed).random((3, 4)) > 0.5, np.ones((16, 16), bool))
+            None if seed is None else np.kron(np.random.default_rng(seed).random((3, 4)) > 0.5, np.ones((16, 16), bool))
         )
         visits.append(Visit(owner, order, tuple(draw(st.lists(CLICKS, max_size=3))), mask))
     matrix = homography(np.array([[1.5, 0.1, 3], [0, 1, 0], [1e-4, 0, 1]]))
-    alignments = draw(
-        st.dictionaries(st.sampled_from(["thermal", "depth"]), st.sampled_from([Alignment(), matrix]))
-    )
+    alignments = draw(st.dictionaries(st.sampled_from(["thermal", "depth"]), st.sampled_from([Alignment(), matrix])))
     region = draw(st.none() | st.just(Region(3, 4, 30, 20)))
     path = draw(TEXTS.filter(bool))
-    return SessionDocument(
-        path, (48, 64), surfaces, tuple(visits), {"thermal": path}, alignments, classes, region
-    )
+    return SessionDocument(path, (48, 64), surfaces, tuple(visits), {"thermal": path}, alignments, classes, region)
 
 
 def as_values(document: SessionDocument) -> tuple:

@@ -117,9 +117,7 @@ def test_modalities_json_beside_the_file_or_above(tmp_path) -> None:
     (tmp_path / "depth").mkdir()
     file = tmp_path / "depth" / "0.png"
     assert find_rule("depth", "depth", file) is None
-    (tmp_path / "modalities.json").write_text(
-        json.dumps({"depth": {"unit": "mm", "invalid": 0}, "other": {}})
-    )
+    (tmp_path / "modalities.json").write_text(json.dumps({"depth": {"unit": "mm", "invalid": 0}, "other": {}}))
     assert find_rule("tof", "depth", file) == ValueRule(1.0, 0.0, 0.0, "mm")
     (tmp_path / "depth" / "modalities.json").write_text(
         json.dumps({"tof": {"unit": "cm", "scale": 2, "invalid": "nan"}})
@@ -134,8 +132,7 @@ def test_modalities_json_beside_the_file_or_above(tmp_path) -> None:
         ("", "to be JSON but got 'Expecting value: line 1 column 1 (char 0)'; correct the file."),
         (
             "[]",
-            'to be an object with one entry per modality but got list; write for example {"depth": {"unit": '
-            '"mm"}}.',
+            'to be an object with one entry per modality but got list; write for example {"depth": {"unit": "mm"}}.',
         ),
         ('{"depth": "mm"}', 'to be an object but got \'mm\'; write {"unit": "mm"}.'),
         ('{"depth": {"units": "mm"}}', "but got 'units'; did you mean 'unit'?"),

@@ -14,7 +14,9 @@ from mmms_training.model.ms_patch_embed import draw_disks
 
 SIDE = 24
 points = st.lists(
-    st.tuples(st.floats(-0.5, SIDE - 0.5, width=32), st.floats(-0.5, SIDE - 0.5, width=32), st.sampled_from([1, 0, -1])),
+    st.tuples(
+        st.floats(-0.5, SIDE - 0.5, width=32), st.floats(-0.5, SIDE - 0.5, width=32), st.sampled_from([1, 0, -1])
+    ),
     min_size=1,
     max_size=5,
 )

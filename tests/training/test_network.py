@@ -154,7 +154,9 @@ def test_previous_mask_matters() -> None:
     mixed = model.encode(*inputs(model))
     coords, labels = torch.full((2, 1, 2), 30.0), torch.ones(2, 1, dtype=torch.int32)
     zeros = torch.zeros(2, 1, SIDE, SIDE)
-    assert (model.click(mixed, coords, labels, zeros) - model.click(mixed, coords, labels, zeros + 1)).abs().max() > 1e-3
+    assert (
+        model.click(mixed, coords, labels, zeros) - model.click(mixed, coords, labels, zeros + 1)
+    ).abs().max() > 1e-3
 
 
 def test_csnet_adds_the_downsampled_stage_before() -> None:
@@ -219,7 +221,9 @@ def test_frozen_backbone_gets_no_gradient_and_stays_in_evaluation_mode() -> None
 
 def test_missing_public_weights_say_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(DataError, match=r"public name facebook/vit-mae-base.*--backbone-weights FOLDER.*--random-weights"):
+    with pytest.raises(
+        DataError, match=r"public name facebook/vit-mae-base.*--backbone-weights FOLDER.*--random-weights"
+    ):
         build_backbone(PRESETS["mmms_mae_b16"].backbone, 448, weights="/nowhere/at/all")
 
 

@@ -67,7 +67,10 @@ def test_command_line_trains_and_publishes(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from mmms_training.cli import main; main()"]
     out, published = tmp_path / "run", tmp_path / "nano.safetensors"
     done = subprocess.run(
-        [*command, "--out", str(out), "--publish", str(published), *settings], capture_output=True, text=True, timeout=200
+        [*command, "--out", str(out), "--publish", str(published), *settings],
+        capture_output=True,
+        text=True,
+        timeout=200,
     )
     assert done.returncode == 0, done.stderr
     checkpoint = read_checkpoint(published)
@@ -158,7 +161,7 @@ def test_checkpoint_of_another_format(tmp_path: Path) -> None:
 
     path = tmp_path / "other.safetensors"
     save_file({"w": torch.zeros(1)}, str(path))
-    with pytest.raises(DataError, match="format mmms-checkpoint-1 .* but got None"):
+    with pytest.raises(DataError, match=r"format mmms-checkpoint-1 .* but got None"):
         read_checkpoint(path)
 
 

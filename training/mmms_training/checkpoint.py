@@ -1,7 +1,8 @@
-"""Checkpoints: safetensors files that hold weights and, in their metadata, the configuration. Nothing is ever unpickled.
+"""Checkpoints: safetensors files that hold weights and, in their metadata, the configuration. Nothing is ever
+unpickled.
 
-A frozen backbone is not stored: it is somebody else's work under its public name, and its position embeddings depend on the
-resolution. The metadata names it.
+A frozen backbone is not stored: it is somebody else's work under its public name, and its position embeddings depend
+on the resolution. The metadata names it.
 """
 
 from __future__ import annotations
@@ -66,9 +67,7 @@ def save_checkpoint(
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint. Raises :class:`DataError` when it is missing, broken or of another format."""
     if not path.is_file():
-        raise DataError(
-            f"Expected a checkpoint at {path} but there is no such file; train one with `mmms-train`."
-        )
+        raise DataError(f"Expected a checkpoint at {path} but there is no such file; train one with `mmms-train`.")
     try:
         with safe_open(str(path), framework="pt") as handle:
             metadata = handle.metadata() or {}
@@ -81,9 +80,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         config = config_from_dict(json.loads(metadata["config"]))
         training = json.loads(metadata["training"])
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise DataError(
-            f"Expected a readable checkpoint but {path} is broken ({error}); make it again."
-        ) from error
+        raise DataError(f"Expected a readable checkpoint but {path} is broken ({error}); make it again.") from error
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Checkpoint(path, digest, config, training, weights)
 
@@ -104,7 +101,8 @@ def load_model(
     if expected != set(checkpoint.weights):
         odd = sorted(expected ^ set(checkpoint.weights))[0]
         raise DataError(
-            f"Expected the weights of preset {checkpoint.config.preset!r} in {checkpoint.path} but {odd!r} is on one side only; "
+            f"Expected the weights of preset {checkpoint.config.preset!r} in {checkpoint.path} but {odd!r} is on one "
+            "side only; "
             "the checkpoint belongs to another configuration."
         )
     model.load_state_dict(checkpoint.weights, strict=False)

@@ -1,12 +1,14 @@
 """Clicks for training: random initial clicks, then clicks on the errors of the current answer (RITM's recipe).
 
-All coordinates are (x, y) in network pixels. Distances are exact Euclidean, with the image border counted as a boundary.
+All coordinates are (x, y) in network pixels. Distances are exact Euclidean, with the image border counted as a
+boundary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,7 +40,7 @@ def distance_inside(region: BoolMap) -> NDArray[np.float32]:
 
 
 def initial_clicks(
-    labels: NDArray[np.integer], target: BoolMap, config: ClickSamplingConfig, rng: np.random.Generator
+    labels: NDArray[np.integer[Any]], target: BoolMap, config: ClickSamplingConfig, rng: np.random.Generator
 ) -> list[Click]:
     """Clicks before the first answer. ``labels`` int [H, W] of all surfaces, ``target`` bool [H, W], not empty."""
     if rng.random() < config.centre_share:
@@ -46,8 +48,7 @@ def initial_clicks(
         y, x = np.unravel_index(int(distance.argmax()), distance.shape)
         return [Click(float(x), float(y), True)]
     clicks = [
-        _pick(_eroded(target, rng), rng, True)
-        for _ in range(1 + _count(config.max_initial - 1, config.gamma, rng))
+        _pick(_eroded(target, rng), rng, True) for _ in range(1 + _count(config.max_initial - 1, config.gamma, rng))
     ]
     strategies = _negative_regions(labels, target)
     kinds = rng.choice(3, size=_count(config.max_initial, config.gamma, rng), p=config.negative_shares)
@@ -59,7 +60,9 @@ def initial_clicks(
 def next_click(
     probability: NDArray[np.float32], target: BoolMap, is_valid: BoolMap, rng: np.random.Generator
 ) -> Click | None:
-    """A click on the larger error of an answer, uniform in the inner half of that error's region; ``None`` if perfect."""
+    """A click on the larger error of an answer, uniform in the inner half of that error's region; ``None`` if
+    perfect.
+    """
     predicted = probability > 0.5
     missed = distance_inside(target & ~predicted & is_valid)
     wrong = distance_inside(~target & predicted & is_valid)
@@ -89,7 +92,7 @@ def _eroded(target: BoolMap, rng: np.random.Generator) -> BoolMap:
     return smaller if smaller.sum() > _ERODE_MIN_PX else target
 
 
-def _negative_regions(labels: NDArray[np.integer], target: BoolMap) -> list[Callable[[], BoolMap]]:
+def _negative_regions(labels: NDArray[np.integer[Any]], target: BoolMap) -> list[Callable[[], BoolMap]]:
     def others() -> BoolMap:
         region = (labels > 0) & ~target
         return region if region.any() else ~target

@@ -27,9 +27,7 @@ class TrainConfig:
     invisible_share: float = 0.25  # of border length that RGB cannot see
     steps: int = 4000
     batch_size: int = 6  # images per step
-    surfaces_per_image: int = (
-        4  # click sequences per image and step; the image is encoded once for all of them
-    )
+    surfaces_per_image: int = 4  # click sequences per image and step; the image is encoded once for all of them
     min_area_px: int = 64  # a surface smaller than this, at network resolution, is no target
     part_share: float = 0.15  # of targets that are one connected part of a surface
     merge_share: float = 0.1  # of targets that are two surfaces at once
@@ -57,9 +55,7 @@ def override(config: TrainConfig, settings: Iterable[str]) -> TrainConfig:
     for setting in settings:
         name, separator, text = setting.partition("=")
         if not separator:
-            raise UsageError(
-                f"Expected --set NAME=VALUE but got {setting!r}; write for example --set steps=1000."
-            )
+            raise UsageError(f"Expected --set NAME=VALUE but got {setting!r}; write for example --set steps=1000.")
         if name.startswith("clicks."):
             inner = _replace(config.clicks, name.removeprefix("clicks."), text)
             config = dataclasses.replace(config, clicks=inner)

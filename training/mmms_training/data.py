@@ -1,7 +1,7 @@
 """Training samples: a scene, cut and shown exactly as the client would show it to the served network.
 
-Resizing and scaling are those of :mod:`mmms_client.geometry`, so that training and serving cannot drift apart. Sample number
-``i`` of a run depends on the run's seed and ``i`` alone: a resumed run sees the data that it would have seen.
+Resizing and scaling are those of :mod:`mmms_client.geometry`, so that training and serving cannot drift apart. Sample
+number ``i`` of a run depends on the run's seed and ``i`` alone: a resumed run sees the data that it would have seen.
 """
 
 from __future__ import annotations
@@ -30,16 +30,12 @@ class SyntheticSamples(Dataset[dict[str, NDArray[Any]]]):
     ``labels`` int16 [S, S] (surface ids, 0 nothing, 255 ignore).
     """
 
-    def __init__(
-        self, config: TrainConfig, modalities: tuple[ModalitySpec, ...], length: int, first: int = 0
-    ) -> None:
+    def __init__(self, config: TrainConfig, modalities: tuple[ModalitySpec, ...], length: int, first: int = 0) -> None:
         self.config = config
         self.modalities = modalities
         self.length = length
         self.first = first
-        self.scene = SceneConfig(
-            size_hw=(config.scene_px, config.scene_px), invisible_share=config.invisible_share
-        )
+        self.scene = SceneConfig(size_hw=(config.scene_px, config.scene_px), invisible_share=config.invisible_share)
 
     def __len__(self) -> int:
         return self.length - self.first
@@ -50,7 +46,9 @@ class SyntheticSamples(Dataset[dict[str, NDArray[Any]]]):
         names = [m.name for m in self.modalities]
         scene_seed = (self.config.seed * SEEDS_PER_RUN + number) % 1_000_000_000
         scene = render_scene(scene_seed, self.scene, modalities=names)
-        frame = Frame.of(scene.labels.shape[:2], self.config.resolution, _random_region(self.config, rng))
+        frame = Frame.of(
+            (scene.labels.shape[0], scene.labels.shape[1]), self.config.resolution, _random_region(self.config, rng)
+        )
         is_flipped = rng.random() < 0.5
         presence = (rng.random(len(names)) >= self.config.modality_dropout).astype(np.float32)
         image = frame.image_to_network(scene.image)
@@ -72,9 +70,7 @@ class SyntheticSamples(Dataset[dict[str, NDArray[Any]]]):
         }
 
 
-def choose_target(
-    labels: NDArray[np.int16], config: TrainConfig, rng: np.random.Generator
-) -> NDArray[np.bool_] | None:
+def choose_target(labels: NDArray[np.int16], config: TrainConfig, rng: np.random.Generator) -> NDArray[np.bool_] | None:
     """One target bool [S, S]: a surface, one part of it, or two surfaces; ``None`` if none is large enough."""
     ids, counts = np.unique(labels, return_counts=True)
     usable = ids[(counts >= config.min_area_px) & (ids > 0) & (ids != IGNORE_LABEL)]

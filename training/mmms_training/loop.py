@@ -1,8 +1,8 @@
 """The training loop: encode an image once, click on several of its surfaces, learn from the last answer.
 
-One step: draw targets and first clicks; answer them a few times without gradients, each time adding a click on the larger
-error (RITM); then one forward pass with gradients and the normalised focal loss. The image is encoded once for all of its
-click sequences, as it is in serving.
+One step: draw targets and first clicks; answer them a few times without gradients, each time adding a click on the
+larger error (RITM); then one forward pass with gradients and the normalised focal loss. The image is encoded once for
+all of its click sequences, as it is in serving.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ class Trainer:
         self.step = 0
 
     def run(self, report: Report, stop_after_s: float | None = None) -> None:
-        """Train until ``config.steps``, or until ``stop_after_s`` seconds have passed; always ends with a checkpoint."""
+        """Train until ``config.steps``, or until ``stop_after_s`` seconds have passed; always ends with a
+        checkpoint.
+        """
         config, began = self.config, time.monotonic()
         losses: list[float] = []
         self.model.train()
@@ -68,9 +70,7 @@ class Trainer:
                 rate = len(losses) * config.batch_size / (time.monotonic() - began)
                 left_min = (config.steps - self.step) * config.batch_size / max(rate, 1e-9) / 60
                 loss = float(np.mean(losses[-config.log_every :]))
-                report(
-                    f"step {self.step}/{config.steps} loss {loss:.4f} {rate:.1f} images/s {left_min:.0f} min left"
-                )
+                report(f"step {self.step}/{config.steps} loss {loss:.4f} {rate:.1f} images/s {left_min:.0f} min left")
                 self._log({"step": self.step, "loss": loss, "lr": self.optimizer.param_groups[0]["lr"]})
             if self.step % config.checkpoint_every == 0:
                 self.save()
@@ -97,7 +97,9 @@ class Trainer:
         save_checkpoint(self.out / CHECKPOINT_NAME, self.model.config, self.ema, training)
 
     def resume(self) -> bool:
-        """Continue from the last state in the output folder, if there is one. Raises :class:`DataError` if it is another run's."""
+        """Continue from the last state in the output folder, if there is one. Raises :class:`DataError` if it is
+        another run's.
+        """
         path = self.out / STATE_NAME
         if not path.is_file():
             return False
@@ -147,8 +149,7 @@ class Trainer:
             previous = self._previous_answers(clicker, [m.detach() for m in mixed], rng)
             logits = self.model.click(mixed, *self._points(clicker), previous)
         target, is_valid = (
-            torch.as_tensor(a, device=self.device)[:, None].float()
-            for a in (clicker.targets, clicker.is_valid)
+            torch.as_tensor(a, device=self.device)[:, None].float() for a in (clicker.targets, clicker.is_valid)
         )
         loss = normalized_focal_loss(logits, target, is_valid)
         self.optimizer.zero_grad(set_to_none=True)
@@ -159,9 +160,7 @@ class Trainer:
         return float(loss.detach())
 
     @torch.no_grad()
-    def _previous_answers(
-        self, clicker: BatchClicker, mixed: list[Tensor], rng: np.random.Generator
-    ) -> Tensor:
+    def _previous_answers(self, clicker: BatchClicker, mixed: list[Tensor], rng: np.random.Generator) -> Tensor:
         side = self.config.resolution
         previous = torch.zeros(len(clicker.owners), 1, side, side, device=self.device)
         self.model.eval()
@@ -208,7 +207,8 @@ class BatchClicker:
                 self.clicks.append(initial_clicks(label_map, target, config.clicks, rng))
         if not targets:
             raise DataError(
-                f"Expected at least one surface of {config.min_area_px} px in a batch but found none; lower min_area_px."
+                f"Expected at least one surface of {config.min_area_px} px in a batch but found none; lower "
+                "min_area_px."
             )
         self.targets = np.stack(targets)
         self.is_valid = np.stack([labels[i] != IGNORE_LABEL for i in self.owners])
@@ -245,7 +245,8 @@ def _load_start(model: MMMS, path: Path) -> None:
     if checkpoint.config != model.config:
         raise DataError(
             f"Expected a checkpoint of preset {model.config.preset!r} with these modalities but {path} holds "
-            f"{checkpoint.config.preset!r} with {', '.join(checkpoint.config.modality_names) or 'none'}; start from another."
+            f"{checkpoint.config.preset!r} with {', '.join(checkpoint.config.modality_names) or 'none'}; start from "
+            "another."
         )
     model.load_state_dict(checkpoint.weights, strict=False)
 

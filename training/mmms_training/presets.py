@@ -73,9 +73,7 @@ _DINOV2_B14 = BackboneConfig(
     "dinov2_with_registers", "facebook/dinov2-with-registers-base", 14, 768, 12, 12, (3, 6, 9, 12)
 )
 _MAE_B16 = BackboneConfig("vit_mae", "facebook/vit-mae-base", 16, 768, 12, 12, (3, 6, 9, 12))
-_SAM_B16 = BackboneConfig(
-    "sam", "facebook/sam-vit-base", 16, 768, 12, 12, (3, 6, 9, 12), native_resolution=1024
-)
+_SAM_B16 = BackboneConfig("sam", "facebook/sam-vit-base", 16, 768, 12, 12, (3, 6, 9, 12), native_resolution=1024)
 _IJEPA_H16 = BackboneConfig("ijepa", "facebook/ijepa_vith16_1k", 16, 1280, 32, 16, (8, 16, 24, 32))
 _NANO_VIT = BackboneConfig("nano_vit", None, 16, 160, 6, 5, (3, 6), is_frozen=False)
 
@@ -122,9 +120,7 @@ def preset(name: str, modalities: Sequence[str] | None = None) -> MMMSConfig:
     for modality in modalities:
         if modality not in KNOWN_MODALITIES:
             known = ", ".join(KNOWN_MODALITIES)
-            raise ModalityError(
-                f"Expected modalities out of {known} but got {modality!r}; rename it to one of these."
-            )
+            raise ModalityError(f"Expected modalities out of {known} but got {modality!r}; rename it to one of these.")
     return dataclasses.replace(config, modalities=_known(*modalities))
 
 

@@ -26,12 +26,9 @@ def read_samples(path: str | os.PathLike[str], modes: tuple[str, ...], kind: str
     except FileNotFoundError as error:
         raise ImageReadError(f"Expected the file {name} but got 'No such file'; check the path.") from error
     except Exception as error:  # Pillow's decoders raise whatever the broken bytes lead them to
-        raise ImageReadError(
-            f"Expected {name} to be {kind} but it cannot be read; write it again."
-        ) from error
+        raise ImageReadError(f"Expected {name} to be {kind} but it cannot be read; write it again.") from error
     if mode not in modes:
         raise ImageReadError(
-            f"Expected {name} to be {kind} but got a picture of mode {mode!r}; give the file as it was "
-            f"written."
+            f"Expected {name} to be {kind} but got a picture of mode {mode!r}; give the file as it was written."
         )
     return samples

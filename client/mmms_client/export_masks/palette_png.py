@@ -37,9 +37,7 @@ def encode_palette_png(joint: JointMap, surfaces: Iterable[Surface] = ()) -> byt
     return png_bytes(picture)
 
 
-def write_palette_png(
-    path: str | os.PathLike[str], joint: JointMap, surfaces: Iterable[Surface] = ()
-) -> None:
+def write_palette_png(path: str | os.PathLike[str], joint: JointMap, surfaces: Iterable[Surface] = ()) -> None:
     """Write :func:`encode_palette_png` to a file, all or nothing. Raises :class:`OutputError`."""
     write_bytes_atomically(path, encode_palette_png(joint, surfaces))
 

@@ -29,9 +29,7 @@ class Conditions:
     sun_xy: tuple[float, float]  # direction of light in the picture, length 0 (overcast) .. 1
     fog_per_m: float
     air_c: float  # temperature of the air
-    sun_warmth: (
-        float  # -1 (clear night) .. 1 (sunny noon): sign and size of sun-driven temperature differences
-    )
+    sun_warmth: float  # -1 (clear night) .. 1 (sunny noon): sign and size of sun-driven temperature differences
     exposure: float  # mean brightness aimed at, linear
     defects: bool
 
@@ -93,9 +91,7 @@ class Optics:
         for _ in range(int(rng.integers(3, 7))):
             anchors = PALETTES[names[rng.integers(len(names))]]
             self._palette.append(
-                wild_colour(rng)
-                if rng.uniform() < 0.3
-                else jittered(rng, anchors[rng.integers(len(anchors))])
+                wild_colour(rng) if rng.uniform() < 0.3 else jittered(rng, anchors[rng.integers(len(anchors))])
             )
         self._scale = layout.side / 256 * float(np.exp(rng.uniform(-0.2, 0.5)))
 
@@ -124,9 +120,7 @@ class Optics:
         patch -= canvas
         patch *= weight[..., None]
         canvas += patch
-        np.copyto(
-            self.distance[box], distance if isinstance(distance, float) else distance[part], where=mask > 0
-        )
+        np.copyto(self.distance[box], distance if isinstance(distance, float) else distance[part], where=mask > 0)
 
     def _look(self, made: SceneObject) -> Look:
         rng, kind = self.rng, KINDS[made.kind]
@@ -135,9 +129,7 @@ class Optics:
         if known is not None and rng.uniform() < (0.3 if own else 0.8):
             return varied(rng, known)
         wild = self._wild.setdefault(made.kind, bool(rng.uniform() < self.config.wild_look_probability))
-        look = sample_look(
-            rng, kind, wild, self._palette, self._scale, made.floor and self.layout.horizon >= 0
-        )
+        look = sample_look(rng, kind, wild, self._palette, self._scale, made.floor and self.layout.horizon >= 0)
         self._looks[made.surface if own else made.kind] = look
         return look
 
@@ -207,9 +199,7 @@ class Optics:
         depth = (0.2 + 0.5 * draw) * (0.4 if self.conditions.night else 1.0) / 255
         self.colour[y0:y1, x0:x1] *= (1 - dark.astype(np.float32) * np.float32(depth))[..., None]
 
-    def _polarise(
-        self, made: SceneObject, box: tuple[slice, slice], mask: U8, patch: F32, look: Look
-    ) -> None:
+    def _polarise(self, made: SceneObject, box: tuple[slice, slice], mask: U8, patch: F32, look: Look) -> None:
         """Near-infrared, degree and angle of polarisation, by material; drawn always, painted where asked."""
         kind, (a, b, c, d) = KINDS[made.kind], self.rng.uniform(size=4)
         inside = mask > 0
@@ -312,8 +302,7 @@ def take_picture(optics: Optics, conditions: Conditions, rng: np.random.Generato
     mean = max(float(colour.mean()), 1e-3)
     colour *= np.float32(conditions.exposure * (0.45 if conditions.night else 1.0) / mean)
     cast = np.exp(
-        rng.normal(0, 0.08, 3)
-        + (np.array([-0.1, 0, 0.15]) if conditions.night and rng.uniform() < 0.5 else 0)
+        rng.normal(0, 0.08, 3) + (np.array([-0.1, 0, 0.15]) if conditions.night and rng.uniform() < 0.5 else 0)
     )
     colour *= cast.astype(np.float32)
     if rng.uniform() < 0.3:
@@ -344,7 +333,5 @@ def take_picture(optics: Optics, conditions: Conditions, rng: np.random.Generato
         image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     if rng.uniform() < config.jpeg_probability:
         quality = int(rng.integers(30, 95))
-        image = cv2.imdecode(
-            cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR
-        )
+        image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
     return image, light

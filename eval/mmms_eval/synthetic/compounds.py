@@ -56,9 +56,7 @@ def car(rng: np.random.Generator, hw: tuple[int, int], x: float, y: float, size:
     pen = Pen(hw)
     if rng.uniform() < 0.6:
         length, flip = size * rng.uniform(2.2, 3.2), rng.choice([-1.0, 1.0])
-        roof = np.array(
-            [[-0.5, 0.25], [-0.5, 0.55], [-0.33, 0.6], [-0.2, 1.0], [0.18, 1.0], [0.33, 0.62], [0.5, 0.5]]
-        )
+        roof = np.array([[-0.5, 0.25], [-0.5, 0.55], [-0.33, 0.6], [-0.2, 1.0], [0.18, 1.0], [0.33, 0.62], [0.5, 0.5]])
         roof[3:5, 0] += rng.normal(0, 0.06, 2)
         body = np.concatenate([roof, [[0.5, 0.2], [-0.5, 0.2]]])
         pen.fill(np.stack([x + flip * body[:, 0] * length, y - body[:, 1] * size], 1), 0)
@@ -193,9 +191,7 @@ def seat(rng: np.random.Generator, hw: tuple[int, int], x: float, y: float, size
     slant = rng.uniform(0.05, 0.25) * size
     for at in (-0.9, 0.9):
         for dy in (0, -slant):
-            pen.line(
-                np.array([[x + at * half, plate + dy * 0.5], [x + at * half * 0.97, y + dy]]), 0.05 * size, 2
-            )
+            pen.line(np.array([[x + at * half, plate + dy * 0.5], [x + at * half * 0.97, y + dy]]), 0.05 * size, 2)
     if rng.uniform() < 0.6:
         pen.fill(rectangle(x, y - 0.8 * size, half * 0.9, 0.2 * size), 1)
     quad = np.array([[-1, 0], [1, 0], [0.85, -1], [-0.85, -1]]) * (half, slant) + (x, plate)
@@ -209,9 +205,7 @@ COMPOUNDS: dict[str, Compound] = {
 }  # fmt: skip
 
 
-def generic(
-    rng: np.random.Generator, hw: tuple[int, int], x: float, y: float, rx: float, ry: float
-) -> Shape | None:
+def generic(rng: np.random.Generator, hw: tuple[int, int], x: float, y: float, rx: float, ry: float) -> Shape | None:
     """Any single outline around (x, y) with half sizes rx, ry: blob, polygon, ellipse, ring, lumps, band."""
     angle = rng.uniform(0, np.pi)
     pen, pick = Pen(hw), float(rng.uniform())
@@ -255,9 +249,7 @@ def generic(
     return zoned(rng, shape) if rng.uniform() < 0.3 and not np.any(shape.zones) else shape
 
 
-def lattice(
-    rng: np.random.Generator, hw: tuple[int, int], x: float, y: float, rx: float, ry: float
-) -> Shape | None:
+def lattice(rng: np.random.Generator, hw: tuple[int, int], x: float, y: float, rx: float, ry: float) -> Shape | None:
     """A fence: thin bars, upright, crossed or both."""
     pen, n, width = Pen(hw), int(rng.integers(4, 14)), max(rng.uniform(0.01, 0.03) * rx, 1.2)
     style = rng.integers(3)

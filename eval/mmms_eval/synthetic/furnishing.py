@@ -10,9 +10,7 @@ from mmms_eval.synthetic.sampling import Layout
 from mmms_eval.synthetic.shapes import Pen
 
 
-def spread(
-    layout: Layout, kinds: tuple[str, ...], count: int, size_m: dict[str, tuple[float, float]]
-) -> None:
+def spread(layout: Layout, kinds: tuple[str, ...], count: int, size_m: dict[str, tuple[float, float]]) -> None:
     """Compounds on the ground plane, far ones first; sizes in metres follow from the distance."""
     h, w = layout.hw
     focal = 0.9 * h
@@ -82,9 +80,7 @@ def thin_things(layout: Layout) -> None:
             r = max(high * layout.uniform(0.05, 0.1), 3.5)
             kind = layout.pick("sign", "sign", "lamp")
             n = int(rng.choice([3, 4, 8, 24]))
-            outline = shapes.ellipse(
-                x, y - high * layout.uniform(0.7, 1), r, r * layout.uniform(0.7, 1.4), 0.0, n
-            )
+            outline = shapes.ellipse(x, y - high * layout.uniform(0.7, 1), r, r * layout.uniform(0.7, 1.4), 0.0, n)
             made = Pen(layout.hw).fill(outline).shape()
             layout.add(kind, made and shapes.zoned(rng, made), z * 0.97)
     if layout.chance(0.3):
@@ -122,9 +118,7 @@ def ground_patches(layout: Layout, kinds: tuple[str, ...], count: int) -> None:
         if kind == "marking":
             top = max(layout.horizon + 2, y - layout.uniform(0.2, 0.9) * (h - layout.horizon))
             vx = w / 2 + layout.rng.normal(0, 0.2) * w
-            line = np.array(
-                [[x, y], [vx + (x - vx) * (top - layout.horizon) / max(y - layout.horizon, 1), top]]
-            )
+            line = np.array([[x, y], [vx + (x - vx) * (top - layout.horizon) / max(y - layout.horizon, 1), top]])
             wide = max(size * 0.15, 1.6)
             pieces = int(layout.rng.integers(1, 5))
             for k in range(pieces):
@@ -133,9 +127,7 @@ def ground_patches(layout: Layout, kinds: tuple[str, ...], count: int) -> None:
                 pen.fill(shapes.ribbon(piece, wide * (1.05 - 0.8 * a), wide * (1.05 - 0.8 * b)))
             shape = pen.shape()
         else:
-            shape = pen.fill(
-                shapes.blob(layout.rng, x, y, size, size * layout.uniform(0.2, 0.5), 0.4)
-            ).shape()
+            shape = pen.fill(shapes.blob(layout.rng, x, y, size, size * layout.uniform(0.2, 0.5), 0.4)).shape()
             if shape is not None and kind in ("leaves", "snow", "grass"):
                 shape = shapes.speckled(
                     layout.rng,

@@ -129,12 +129,8 @@ KINDS: dict[str, Kind] = {
         (-4, 0),
         dolp=(0.1, 0.35),
     ),
-    "road": Kind(
-        ("asphalt",), ("grain", "noise", "grain"), (0.06, 0.25), (2, 16), nir=(0.15, 0.3), dolp=(0.1, 0.35)
-    ),
-    "sidewalk": Kind(
-        ("concrete", "brick", "asphalt"), ("bricks", "stones", "noise", "grain"), (0.06, 0.3), (1, 10)
-    ),
+    "road": Kind(("asphalt",), ("grain", "noise", "grain"), (0.06, 0.25), (2, 16), nir=(0.15, 0.3), dolp=(0.1, 0.35)),
+    "sidewalk": Kind(("concrete", "brick", "asphalt"), ("bricks", "stones", "noise", "grain"), (0.06, 0.3), (1, 10)),
     "grass": Kind(
         ("green", "green", "autumn"),
         ("fibre", "fibre", "grain", "foliage", "noise"),
@@ -296,9 +292,7 @@ KINDS: dict[str, Kind] = {
         nir=(0.6, 0.95),
         parts=("brick", "green", "wood"),
     ),
-    "snow": Kind(
-        ("white", "sky"), ("soft", "noise", "ridged"), (0.03, 0.15), (-14, -5), sunlit=0.0, nir=(0.7, 0.95)
-    ),
+    "snow": Kind(("white", "sky"), ("soft", "noise", "ridged"), (0.03, 0.15), (-14, -5), sunlit=0.0, nir=(0.7, 0.95)),
     "bark": Kind(("wood", "earth", "dark"), ("ridged", "brushed", "fibre"), (0.2, 0.7), (-4, 4)),
     "object": Kind(tuple(PALETTES), ALL_FAMILIES, (0.02, 0.8), (-10, 14), parts=tuple(PALETTES)),
 }

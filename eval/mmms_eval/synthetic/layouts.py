@@ -131,9 +131,7 @@ def _splits(seeds: Sequence[int], names: Sequence[str]) -> list[tuple[str, int]]
     rest = len(names) - 1
     share = max(len(seeds) // (2 * len(names)), 1) if len(seeds) > rest else 0
     first = len(seeds) - share * rest
-    return [
-        (names[0] if k < first else names[1 + (k - first) // share], seed) for k, seed in enumerate(seeds)
-    ]
+    return [(names[0] if k < first else names[1 + (k - first) // share], seed) for k, seed in enumerate(seeds)]
 
 
 def _write_list(path: Path, stems: Sequence[str]) -> None:

@@ -62,9 +62,7 @@ class Layout:
     def ground_m(self, y: float) -> float:
         """Distance of the ground plane at a row."""
         h = self.hw[0]
-        return float(
-            np.clip(self.near_m * (h - self.horizon) / max(y - self.horizon, 1.0), self.near_m, MOST_M)
-        )
+        return float(np.clip(self.near_m * (h - self.horizon) / max(y - self.horizon, 1.0), self.near_m, MOST_M))
 
     def add(
         self,

@@ -40,9 +40,9 @@ def _street(layout: Layout, count: int) -> None:
         )
         if layout.chance(0.4):
             pen.fill(np.array([[x - half * 1.1, top], [x, top - 0.5 * half], [x + half * 1.1, top]]), 1)
-        if layout.add(
-            layout.pick("building", "building", "wall"), pen.shape(), z, background=True
-        ) and layout.chance(0.75):
+        if layout.add(layout.pick("building", "building", "wall"), pen.shape(), z, background=True) and layout.chance(
+            0.75
+        ):
             windows(layout, x - half * 0.9, top + 0.05 * h, x + half * 0.9, layout.horizon, z)
     kind = layout.pick("road", "road", "sidewalk", "grass", "soil")
     ground = shapes.below_ridge(rng, layout.hw, layout.horizon, layout.uniform(0, 0.02) * h, 1.5)
@@ -58,9 +58,7 @@ def _street(layout: Layout, count: int) -> None:
             floor=True,
             background=True,
         )
-    ground_patches(
-        layout, ("marking", "marking", "puddle", "leaves", "snow", "marking"), int(rng.integers(0, 4))
-    )
+    ground_patches(layout, ("marking", "marking", "puddle", "leaves", "snow", "marking"), int(rng.integers(0, 4)))
     thin_things(layout)
     kinds = (
         "person",
@@ -109,9 +107,7 @@ def _landscape(layout: Layout, count: int) -> None:
             np.array([layout.uniform(0, w), layout.horizon + 3]),
         )
         path = shapes.ribbon(shapes.curve(rng, start, end, 0.15), layout.uniform(0.1, 0.5) * w, 2.0)
-        layout.add(
-            layout.pick("soil", "water", "road"), Pen(layout.hw).fill(path).shape(), layout.near_m, floor=True
-        )
+        layout.add(layout.pick("soil", "water", "road"), Pen(layout.hw).fill(path).shape(), layout.near_m, floor=True)
     ground_patches(layout, ("leaves", "snow", "grass", "puddle"), int(rng.integers(0, 4)))
     if layout.chance(0.3):
         thin_things(layout)
@@ -149,9 +145,7 @@ def _indoor(layout: Layout, count: int) -> None:
     if layout.chance(0.35):
         layout.add(
             "ceiling",
-            shapes.half_plane(
-                layout.hw, w / 2, layout.uniform(0.04, 0.2) * h, -np.pi / 2 + rng.normal(0, 0.15)
-            ),
+            shapes.half_plane(layout.hw, w / 2, layout.uniform(0.04, 0.2) * h, -np.pi / 2 + rng.normal(0, 0.15)),
             far * 0.7,
             background=True,
         )
@@ -169,9 +163,7 @@ def _indoor(layout: Layout, count: int) -> None:
         rx, ry = layout.uniform(0.04, 0.2) * w, layout.uniform(0.04, 0.22) * h
         if kind == "pipe":
             line = np.array([[x, -3], [x, y], [x + layout.uniform(-0.6, 0.6) * w, y]])
-            layout.add(
-                kind, Pen(layout.hw).line(line, layout.uniform(0.01, 0.04) * h).shape(True), far * 0.95
-            )
+            layout.add(kind, Pen(layout.hw).line(line, layout.uniform(0.01, 0.04) * h).shape(True), far * 0.95)
             continue
         if kind in ("door", "cloth"):
             y, ry = foot - ry * 1.8, ry * 1.8
@@ -197,9 +189,7 @@ def _indoor(layout: Layout, count: int) -> None:
         "object",
         "object",
     )
-    spread(
-        layout, names, count, SIZES_M | {"furniture": (0.5, 1.3), "plant": (0.4, 1.3), "animal": (0.2, 0.6)}
-    )
+    spread(layout, names, count, SIZES_M | {"furniture": (0.5, 1.3), "plant": (0.4, 1.3), "animal": (0.2, 0.6)})
 
 
 def _closeup(layout: Layout, count: int) -> None:
@@ -237,9 +227,7 @@ def _aerial(layout: Layout, count: int) -> None:
     layout.horizon, layout.near_m = -4.0 * h, layout.uniform(15, 100)
     z = layout.near_m
     kinds = ("grass", "soil", "vegetation", "grass", "road", "water", "sidewalk", "rock")
-    layout.add(
-        layout.pick(*kinds), shapes.half_plane(layout.hw, 0, -5, np.pi / 2), z, floor=True, background=True
-    )
+    layout.add(layout.pick(*kinds), shapes.half_plane(layout.hw, 0, -5, np.pi / 2), z, floor=True, background=True)
     angle = layout.uniform(0, np.pi)
     for _ in range(int(rng.integers(1, 5))):
         if layout.chance(0.5):
@@ -269,9 +257,7 @@ def _aerial(layout: Layout, count: int) -> None:
         if kind in ("building", "car"):
             size *= 0.35 if kind == "car" else 1
             pen = Pen(layout.hw).fill(
-                shapes.rectangle(
-                    x, y, size, size * layout.uniform(0.4, 1), angle + (np.pi / 2) * int(rng.integers(2))
-                )
+                shapes.rectangle(x, y, size, size * layout.uniform(0.4, 1), angle + (np.pi / 2) * int(rng.integers(2)))
             )
             shape = pen.shape()
             shape = shape and shapes.zoned(rng, shape)
@@ -309,12 +295,8 @@ def _abstract(layout: Layout, count: int) -> None:
             compound = layout.pick(*COMPOUNDS)
             layout.add(compound, COMPOUNDS[compound](rng, layout.hw, x, y, 2 * r), max(z, 0.4))
         else:
-            line = shapes.curve(
-                rng, rng.uniform(-0.1, 1.1, 2) * (w, h), rng.uniform(-0.1, 1.1, 2) * (w, h), 0.2
-            )
-            layout.add(
-                kind, Pen(layout.hw).line(line, layout.uniform(1.5, 7) * side / 256).shape(), max(z, 0.4)
-            )
+            line = shapes.curve(rng, rng.uniform(-0.1, 1.1, 2) * (w, h), rng.uniform(-0.1, 1.1, 2) * (w, h), 0.2)
+            layout.add(kind, Pen(layout.hw).line(line, layout.uniform(1.5, 7) * side / 256).shape(), max(z, 0.4))
 
 
 LAYOUTS: dict[str, Callable[[Layout, int], None]] = {

@@ -56,9 +56,7 @@ class Ranging:
             ys, xs = _rim(shape.mask)
             behind = np.sort(canvas[ys, xs])
             near = float(behind[len(behind) // 20]) if len(behind) else FAR_M
-            ratio = 0.62 + 0.26 * float(
-                draws[0]
-            )  # at least 12 % nearer than what it hides, where it must show
+            ratio = 0.62 + 0.26 * float(draws[0])  # at least 12 % nearer than what it hides, where it must show
             z = min(made.distance_m, near * (ratio if not role.rgb else 0.98))
             if not role.rgb and z < NEAREST_M:  # no room in front: a hole instead
                 z = max(float(behind[-1 - len(behind) // 20]), NEAREST_M) * 1.4
@@ -176,9 +174,7 @@ def _clear_of(behind: F32, wish: float, least: float, draw: float) -> float:
     """The value nearest to a wish that is ``least`` away from nine tenths of what is behind."""
     tries = [wish]
     for level in (behind[len(behind) // 2], behind[len(behind) // 10], behind[-1 - len(behind) // 10]):
-        tries += sorted(
-            (float(level) + least, float(level) - least), key=lambda v: abs(v - wish) * (0.5 + draw)
-        )
+        tries += sorted((float(level) + least, float(level) - least), key=lambda v: abs(v - wish) * (0.5 + draw))
     scores = []
     for value in tries:
         gaps = np.sort(np.abs(behind - value))
@@ -194,9 +190,7 @@ def nir_picture(optics: Optics, light: F32, rng: np.random.Generator) -> F32:
     h, w = optics.layout.hw
     field = optics.nir * (np.float32(0.3) + np.float32(0.7) * light)
     field = field * np.float32(0.45 / max(float(field.mean()), 0.02))
-    field = cv2.GaussianBlur(field, (0, 0), 0.7) + white_noise(rng, h, w) * np.float32(
-        rng.uniform(0.004, 0.03)
-    )
+    field = cv2.GaussianBlur(field, (0, 0), 0.7) + white_noise(rng, h, w) * np.float32(rng.uniform(0.004, 0.03))
     return np.asarray(np.clip(field, 0, 1), np.float32)
 
 
@@ -212,10 +206,7 @@ def event_picture(optics: Optics, light: F32, rng: np.random.Generator) -> F32:
     near = np.sqrt(np.float32(8.0) / (optics.distance + np.float32(2.0)))
     fx = (np.float32(np.cos(angle)) + np.float32(zoom) * unit_ramp(w)[None]) * near
     fy = (np.float32(np.sin(angle)) + np.float32(zoom) * unit_ramp(h)[:, None]) * near
-    change = (
-        cv2.Sobel(shade, cv2.CV_32F, 1, 0, scale=0.125) * fx
-        + cv2.Sobel(shade, cv2.CV_32F, 0, 1, scale=0.125) * fy
-    )
+    change = cv2.Sobel(shade, cv2.CV_32F, 1, 0, scale=0.125) * fx + cv2.Sobel(shade, cv2.CV_32F, 0, 1, scale=0.125) * fy
     change += white_noise(rng, h, w) * np.float32(rng.uniform(0.005, 0.03))
     level = np.float32(max(float(np.quantile(np.abs(change[::4, ::4]), rng.uniform(0.75, 0.93))), 0.02))
     out = np.zeros((h, w, 3), np.float32)
@@ -238,9 +229,7 @@ def lidar_picture(distance: F32, rng: np.random.Generator) -> F32:
     z = distance[yy, xx]
     kept = (z < 120) & (rng.uniform(size=z.shape) > 0.08)
     near = np.clip(1 - np.log(np.maximum(z, 0.5) / 0.5) / np.log(240), 0, 1)
-    colours = cv2.cvtColor(
-        cv2.applyColorMap((near * 255).astype(np.uint8), cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB
-    )
+    colours = cv2.cvtColor(cv2.applyColorMap((near * 255).astype(np.uint8), cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
     out[yy[kept], xx[kept]] = colours[kept]
     return out
 

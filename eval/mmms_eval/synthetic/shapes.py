@@ -146,9 +146,7 @@ def polygon(rng: np.random.Generator, x: float, y: float, rx: float, ry: float) 
     radius = rng.uniform(0.7, 1.1, n)
     if n >= 6 and rng.uniform() < 0.35:
         radius[::2] *= rng.uniform(0.35, 0.7)
-    return turned(
-        np.stack([rx * radius * np.cos(t), ry * radius * np.sin(t)], 1), x, y, rng.uniform(0, np.pi)
-    )
+    return turned(np.stack([rx * radius * np.cos(t), ry * radius * np.sin(t)], 1), x, y, rng.uniform(0, np.pi))
 
 
 def curve(rng: np.random.Generator, start: Points, end: Points, bend: float, n: int = 24) -> Points:
@@ -178,13 +176,9 @@ def padded(shape: Shape, margin: int, size_hw: tuple[int, int]) -> Shape:
     bottom, right = min(margin, size_hw[0] - shape.y0 - h), min(margin, size_hw[1] - shape.x0 - w)
 
     def grow(a: U8) -> U8:
-        return np.asarray(
-            cv2.copyMakeBorder(a, top, bottom, left, right, cv2.BORDER_CONSTANT, value=0), np.uint8
-        )
+        return np.asarray(cv2.copyMakeBorder(a, top, bottom, left, right, cv2.BORDER_CONSTANT, value=0), np.uint8)
 
-    return Shape(
-        shape.y0 - top, shape.x0 - left, grow(shape.alpha), grow(shape.zones), grow(shape.mask), shape.round_
-    )
+    return Shape(shape.y0 - top, shape.x0 - left, grow(shape.alpha), grow(shape.zones), grow(shape.mask), shape.round_)
 
 
 def roughened(
@@ -213,14 +207,12 @@ def haired(rng: np.random.Generator, shape: Shape, length: float, size_hw: tuple
     centre = points.mean(0)
     away = (points - centre) / np.maximum(np.hypot(*(points - centre).T), 1)[:, None]
     drift = rng.normal(0, 0.5, 2)
-    ends = points + (away + drift + rng.normal(0, 0.35, points.shape)) * rng.uniform(
-        0.3, 1, (len(points), 1)
-    ) * (length)
+    ends = points + (away + drift + rng.normal(0, 0.35, points.shape)) * rng.uniform(0.3, 1, (len(points), 1)) * (
+        length
+    )
     lines = np.stack([points, ends], 1)
     alpha = cv2.GaussianBlur(big.alpha, (0, 0), 0.8)
-    cv2.polylines(
-        alpha, list(np.round(lines * 16).astype(np.int32)), False, 200, 1, cv2.LINE_AA, shift=_SHIFT
-    )
+    cv2.polylines(alpha, list(np.round(lines * 16).astype(np.int32)), False, 200, 1, cv2.LINE_AA, shift=_SHIFT)
     return replace(big, alpha=alpha)
 
 
@@ -256,9 +248,7 @@ def zoned(rng: np.random.Generator, shape: Shape) -> Shape:
         zones[:] = (line // max(h if line.shape[1] == 1 else w, 1)) % 2
     else:
         cy, cx, r = int(rng.integers(h)), int(rng.integers(w)), int(rng.uniform(0.1, 0.4) * max(h, w)) + 1
-        cv2.ellipse(
-            zones, (cx, cy), (r, max(int(r * rng.uniform(0.3, 1)), 1)), rng.uniform(0, 180), 0, 360, 1, -1
-        )
+        cv2.ellipse(zones, (cx, cy), (r, max(int(r * rng.uniform(0.3, 1)), 1)), rng.uniform(0, 180), 0, 360, 1, -1)
     return replace(shape, zones=zones)
 
 
@@ -297,9 +287,7 @@ def half_plane(size_hw: tuple[int, int], x: float, y: float, angle: float) -> Sh
     return from_mask(np.clip((t + 0.5) * 255, 0, 255).astype(np.uint8))
 
 
-def noise_region(
-    rng: np.random.Generator, size_hw: tuple[int, int], share: float, zoom: float
-) -> Shape | None:
+def noise_region(rng: np.random.Generator, size_hw: tuple[int, int], share: float, zoom: float) -> Shape | None:
     """A random region of about the given share of the picture with a natural, winding border."""
     h, w = size_hw
     family = "soft" if rng.uniform() < 0.7 else "marble"

@@ -50,9 +50,7 @@ def _cells(rng: np.random.Generator, count: int, mode: str) -> F32:
     flat = greys[ids]
     edges = (ids != np.roll(ids, 1, 0)) | (ids != np.roll(ids, 1, 1))
     gaps = cv2.GaussianBlur(edges.astype(np.float32), (0, 0), 1.2)
-    out = {"flat": flat, "bump": flat * 0.5 - distance, "gaps": flat * 0.4 - 2.0 * gaps - 0.3 * distance}[
-        mode
-    ]
+    out = {"flat": flat, "bump": flat * 0.5 - distance, "gaps": flat * 0.4 - 2.0 * gaps - 0.3 * distance}[mode]
     return np.asarray(out[pad:-pad, pad:-pad], np.float32)
 
 
@@ -125,9 +123,7 @@ def _warped(rng: np.random.Generator, alpha: float, strength: float) -> F32:
 def _relief(rng: np.random.Generator, alpha: float, warp: float, angle: float) -> F32:
     """A rough surface lit from the side: rock, crumpled paper, folds of cloth."""
     height = cv2.GaussianBlur(_warped(rng, alpha, warp), (0, 0), 1.0, borderType=cv2.BORDER_REFLECT)
-    slope = np.cos(angle) * cv2.Sobel(height, cv2.CV_32F, 1, 0) + np.sin(angle) * cv2.Sobel(
-        height, cv2.CV_32F, 0, 1
-    )
+    slope = np.cos(angle) * cv2.Sobel(height, cv2.CV_32F, 1, 0) + np.sin(angle) * cv2.Sobel(height, cv2.CV_32F, 0, 1)
     slope = _unit(slope)
     return np.asarray(slope - 0.15 * slope * np.abs(slope), np.float32)
 
@@ -150,25 +146,18 @@ def texture_bank() -> dict[str, tuple[U8, ...]]:
         "marble": [_warped(rng, a, s) for a, s in ((1.2, 25), (1.4, 50), (1.0, 15))],
         "ridged": [-np.abs(_unit(power_noise(rng, a))) for a in (1.2, 1.5, 1.8)],
         "cells": [_cells(rng, n, m) for n, m in ((250, "flat"), (900, "flat"), (3000, "flat"))],
-        "stones": [
-            _cells(rng, n, m) for n, m in ((150, "gaps"), (500, "gaps"), (1800, "bump"), (500, "bump"))
-        ],
+        "stones": [_cells(rng, n, m) for n, m in ((150, "gaps"), (500, "gaps"), (1800, "bump"), (500, "bump"))],
         "leaves": [_dead_leaves(rng, n, a, b) for n, a, b in ((5000, 3, 60), (3000, 6, 120), (9000, 2, 25))],
         "foliage": [_foliage(rng, n, s) for n, s in ((9000, 5), (5000, 8), (15000, 3), (2500, 13))],
         "fibre": [
             _strokes(rng, n, s, t, j)
             for n, s, t, j in ((14000, 14, half_pi, 0.35), (9000, 26, half_pi, 0.2), (12000, 18, 0, 0.8))
         ],
-        "bricks": [
-            _bricks(rng, *spec) for spec in ((32, 12, 1, True), (64, 24, 2, True), (48, 48, 2, False))
-        ],
-        "planks": [
-            _bricks(rng, 512, h, 2, False) + 0.15 * _unit(power_noise(rng, 1.1, 14)) for h in (32, 64)
-        ],
+        "bricks": [_bricks(rng, *spec) for spec in ((32, 12, 1, True), (64, 24, 2, True), (48, 48, 2, False))],
+        "planks": [_bricks(rng, 512, h, 2, False) + 0.15 * _unit(power_noise(rng, 1.1, 14)) for h in (32, 64)],
         "stripes": [_stripes(rng, p, d, w) for p, d, w in ((20, 0.5, 0), (42, 0.4, 0.05), (30, 0.5, 0.35))],
         "relief": [
-            _relief(rng, a, w, t)
-            for a, w, t in ((1.5, 10, 2.0), (1.9, 25, 2.3), (2.3, 40, 2.0), (2.6, 60, 1.0))
+            _relief(rng, a, w, t) for a, w, t in ((1.5, 10, 2.0), (1.9, 25, 2.3), (2.3, 40, 2.0), (2.6, 60, 1.0))
         ],
         "checker": [
             _checker(32) + 0.1 * _unit(power_noise(rng, 1.0)),
@@ -223,9 +212,7 @@ def cut(
         return np.asarray(piece, np.uint8)
     c, s = np.cos(angle) / zoom, np.sin(angle) / zoom
     affine = np.array([[c, -s, ox], [s, c, oy]], np.float64)
-    return np.asarray(
-        cv2.warpAffine(tile, affine, (w, h), flags=_INVERSE, borderMode=cv2.BORDER_WRAP), np.uint8
-    )
+    return np.asarray(cv2.warpAffine(tile, affine, (w, h), flags=_INVERSE, borderMode=cv2.BORDER_WRAP), np.uint8)
 
 
 def plain_cut(tile: U8, rng: np.random.Generator, h: int, w: int) -> U8:

@@ -67,9 +67,7 @@ def label_map(
     smallest = config.min_surface_px * (config.size_hw[0] * config.size_hw[1]) / 65536
     names = [s for s, area in per_surface.items() if s != unlabelled and area >= smallest]
     ids = {s: k + 1 for k, s in enumerate(names)}
-    table = np.array(
-        [0 if o.surface == unlabelled else ids.get(o.surface, IGNORE) for o in objects], np.uint8
-    )
+    table = np.array([0 if o.surface == unlabelled else ids.get(o.surface, IGNORE) for o in objects], np.uint8)
     return table[top], tuple(names)
 
 
@@ -97,9 +95,7 @@ def _fill(order: Sequence[int], lengths: NDArray[np.int64], target: float, free:
             taken.append(k)
             gap -= float(lengths[k])
             free.discard(k)
-    last = min(
-        (k for k in order if k in free and lengths[k]), key=lambda k: abs(gap - lengths[k]), default=None
-    )
+    last = min((k for k in order if k in free and lengths[k]), key=lambda k: abs(gap - lengths[k]), default=None)
     if last is not None and abs(gap - lengths[last]) < gap:
         taken.append(last)
         free.discard(last)
@@ -147,9 +143,7 @@ def _mixed(objects: Sequence[SceneObject], size_hw: tuple[int, int]) -> list[boo
     return found
 
 
-def _roles(
-    objects: Sequence[SceneObject], hidden: list[int], blind: list[int], draws: list[float]
-) -> list[Role]:
+def _roles(objects: Sequence[SceneObject], hidden: list[int], blind: list[int], draws: list[float]) -> list[Role]:
     """Thermal only 30 %, depth only 30 %, both 40 % of the hidden ones."""
     roles = []
     for k, (made, draw) in enumerate(zip(objects, draws, strict=True)):

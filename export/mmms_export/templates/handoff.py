@@ -1,7 +1,7 @@
 """Copies `features` to CPU memory, where Triton's response cache can store them.
 
-Written by `mmms-export` for engines that leave their outputs on the GPU: such an output is never cached, and the server says
-nothing about it.
+Written by `mmms-export` for engines that leave their outputs on the GPU: such an output is never cached, and the
+server says nothing about it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Runs one ONNX graph of MMMS inside Triton's python backend.
 
 Written by `mmms-export`; the three copies in a repository are identical. Which engine runs the graph, and in which
-precision, is said by the parameters in `config.pbtxt`. A CPU answers requests one by one: on a few cores a batch takes as long
-as its parts, its copies cost extra, and one by one the answer to a click does not depend on who clicked at the same time.
+precision, is said by the parameters in `config.pbtxt`. A CPU answers requests one by one: on a few cores a batch takes
+as long as its parts, its copies cost extra, and one by one the answer to a click does not depend on who clicked at the
+same time.
 """
 
 from __future__ import annotations
@@ -79,9 +80,7 @@ class TensorRTRTXEngine:
         runtime = trt.Runtime(trt.Logger(trt.Logger.WARNING))
         self.engine = runtime.deserialize_cuda_engine(path.read_bytes())
         if self.engine is None:
-            raise RuntimeError(
-                f"{path} does not load: it was built by another TensorRT-RTX release or for another GPU"
-            )
+            raise RuntimeError(f"{path} does not load: it was built by another TensorRT-RTX release or for another GPU")
         self.context = self.engine.create_execution_context()
         self.stream = self._call(cudart.cudaStreamCreate())
         self.buffers: dict[str, tuple[int, int]] = {}
@@ -177,17 +176,13 @@ class TritonPythonModel:
             error = pb_utils.TritonError("cancelled by the client", pb_utils.TritonError.CANCELLED)
             return pb_utils.InferenceResponse(error=error)
         try:
-            inputs = {
-                name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.inputs
-            }
+            inputs = {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.inputs}
             batch = next(iter(inputs.values())).shape[0]
             answers = [
-                self._copy(
-                    self.engine.infer({name: array[row : row + 1] for name, array in inputs.items()}), batch
-                )
+                self._copy(self.engine.infer({name: array[row : row + 1] for name, array in inputs.items()}), batch)
                 for row in range(batch)
             ]
-        except Exception as error:  # a raised exception would end the process that serves this model
+        except Exception as error:  # noqa: BLE001 - a raised exception would end the process that serves this model
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
         tensors = []
         for name in self.engine.outputs:

@@ -33,8 +33,7 @@ def test_fmb(tmp_path: Path) -> None:
     seen: set[int] = set()
     for split in ("train", "test"):
         names = [
-            sorted(p.name for p in (tmp_path / split / f).iterdir())
-            for f in ("Visible", "Infrared", "Label", "color")
+            sorted(p.name for p in (tmp_path / split / f).iterdir()) for f in ("Visible", "Infrared", "Label", "color")
         ]
         assert names[0] and names[0] == names[1] == names[2] == names[3]
         for name in names[0]:
@@ -47,9 +46,7 @@ def test_fmb(tmp_path: Path) -> None:
             assert np.array_equal(colour, np.array(FMB_COLOURS, np.uint8)[label])
             seen |= set(np.unique(label).tolist())
     assert {0, 7} < seen and len(seen) > 5
-    assert len(list((tmp_path / "train" / "Visible").iterdir())) > len(
-        list((tmp_path / "test" / "Visible").iterdir())
-    )
+    assert len(list((tmp_path / "train" / "Visible").iterdir())) > len(list((tmp_path / "test" / "Visible").iterdir()))
 
 
 def test_mfnet_thermal_is_the_alpha_channel(tmp_path: Path) -> None:
@@ -83,9 +80,7 @@ def test_deliver_names_and_red_ids(tmp_path: Path) -> None:
             ("event", "event"),
             ("semantic", "semantic"),
         ):
-            maps[folder] = read(
-                tmp_path.joinpath(folder, *parts[1:4], path.name.replace("_rgb_", f"_{word}_"))
-            )
+            maps[folder] = read(tmp_path.joinpath(folder, *parts[1:4], path.name.replace("_rgb_", f"_{word}_")))
             assert maps[folder].dtype == np.uint8
         assert maps["hha"].shape == maps["lidar"].shape == maps["semantic"].shape == (52, 52, 3)
         assert maps["depth"].shape == (52, 52) and maps["depth"].min() >= 1

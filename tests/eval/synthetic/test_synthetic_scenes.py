@@ -28,9 +28,7 @@ def test_a_seed_gives_the_same_bytes_whatever_was_rendered_before() -> None:
     assert same(first, render_scene(11, SMALL), MODALITIES)
 
 
-@pytest.mark.parametrize(
-    "asked", [(), ("thermal", "depth"), ("dolp",), ("hha", "event"), ("depth", "thermal")]
-)
+@pytest.mark.parametrize("asked", [(), ("thermal", "depth"), ("dolp",), ("hha", "event"), ("depth", "thermal")])
 def test_leaving_modalities_out_changes_nothing_else(asked: tuple[str, ...]) -> None:
     for seed in range(6):
         whole, part = render_scene(seed, SMALL), render_scene(seed, SMALL, asked)
@@ -103,9 +101,7 @@ def test_border_maps_mark_changes_of_the_label() -> None:
         scene = render_scene(seed, SMALL, ())
         labels = np.pad(scene.labels.astype(int), 1, mode="edge")
         h, w = SMALL.size_hw
-        around = [
-            labels[1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w] for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0))
-        ]
+        around = [labels[1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w] for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0))]
         changes = np.any([(n != scene.labels) & (n != IGNORE) for n in around], 0) & (scene.labels != IGNORE)
         assert np.array_equal(changes, scene.borders)
         assert not (scene.invisible_borders & ~scene.borders).any()

@@ -2,12 +2,13 @@
 
 Paper symbol -> our name: ``F1..F4`` -> the returned list, ``P`` -> ``patch_size``, ``D`` -> ``width``.
 
-The paper's four backbones come from ``transformers`` under their public names; ``NanoViT`` is ours, for the preset that must be
-trained from nothing. Where we differ: the paper taps blocks 3, 6, 9, 12 throughout; a ViT-H has 32 blocks, so its taps are the
-quarters of its depth (a setting).
+The paper's four backbones come from ``transformers`` under their public names; ``NanoViT`` is ours, for the preset
+that must be trained from nothing. Where we differ: the paper taps blocks 3, 6, 9, 12 throughout; a ViT-H has 32
+blocks, so its taps are the quarters of its depth (a setting).
 
-Only patch tokens are kept. Position embeddings are resized to the grid once, when the module is built, and are a constant from
-then on: an antialiased bicubic resize inside the graph is refused by TensorRT and would cost time at every image.
+Only patch tokens are kept. Position embeddings are resized to the grid once, when the module is built, and are a
+constant from then on: an antialiased bicubic resize inside the graph is refused by TensorRT and would cost time at
+every image.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ FeatureShapes = tuple[tuple[int, int, int], ...]
 class NanoBlock(nn.Module):
     """Pre-norm ViT block with a depthwise 3x3 convolution in front, which stands in for position embeddings.
 
-    The convolution (conditional position encoding, Chu et al., 2021) makes the block indifferent to the grid's size, so one
-    checkpoint serves every resolution.
+    The convolution (conditional position encoding, Chu et al., 2021) makes the block indifferent to the grid's size,
+    so one checkpoint serves every resolution.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -53,14 +54,14 @@ class NanoBlock(nn.Module):
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         tokens = tokens + self.project(mixed)
         tokens = tokens + self.contract(F.gelu(self.expand(self.ffn_norm(tokens))))
-        return tokens.unflatten(1, (height, columns)).permute(0, 3, 1, 2)
+        return torch.unflatten(tokens, 1, (height, columns)).permute(0, 3, 1, 2)
 
 
 class NanoViT(nn.Module):
     """A small ViT on a convolutional stem (Xiao et al., 2021).
 
-    F1 at H/4 and F2 at H/8 come from the stem, F3 and F4 at H/16 from the blocks: fine borders survive, and the attention
-    still sees only (S / 16)^2 tokens.
+    F1 at H/4 and F2 at H/8 come from the stem, F3 and F4 at H/16 from the blocks: fine borders survive, and the
+    attention still sees only (S / 16)^2 tokens.
     """
 
     def __init__(self, config: BackboneConfig) -> None:
@@ -113,12 +114,8 @@ class HubViT(nn.Module):
             embeddings = _get(model, "embeddings")
             self.patch_embed = _get(embeddings, "patch_embeddings.projection")
             prefix, patch_position = _split_positions(config, embeddings)
-        self.prefix = nn.Parameter(
-            prefix, requires_grad=False
-        )  # class and register tokens, positions included
-        self.position = nn.Parameter(
-            _resize_positions(patch_position, grid), requires_grad=False
-        )  # [1, D, g, g]
+        self.prefix = nn.Parameter(prefix, requires_grad=False)  # class and register tokens, positions included
+        self.position = nn.Parameter(_resize_positions(patch_position, grid), requires_grad=False)  # [1, D, g, g]
         self.channels = (config.width,) * 4
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
@@ -158,6 +155,9 @@ class Backbone(nn.Module):
     When the configuration says frozen, it never gets a gradient and never leaves evaluation mode.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, config: BackboneConfig, vit: NanoViT | HubViT) -> None:
         super().__init__()
         self.config = config
@@ -191,15 +191,16 @@ def build_backbone(
     Args:
         config: which one.
         resolution: S in px; a multiple of the patch size.
-        weights: a hub name or a local folder as written by ``save_pretrained``; the configuration's public name if ``None``.
-        is_random: random weights of the right shapes instead of loading any.
+        weights: a hub name or a local folder as written by ``save_pretrained``; the configuration's public name if
+        ``None``. is_random: random weights of the right shapes instead of loading any.
 
     Raises:
         DataError: the weights can be found neither on the hub nor in a folder.
     """
     if resolution % config.patch_size:
         raise DataError(
-            f"Expected a resolution that is a multiple of the patch size {config.patch_size} px but got {resolution}; take 448."
+            f"Expected a resolution that is a multiple of the patch size {config.patch_size} px but got {resolution}; "
+            "take 448."
         )
     if config.kind == "nano_vit":
         return Backbone(config, NanoViT(config))
@@ -245,7 +246,8 @@ def _load_model(config: BackboneConfig, weights: str | Path | None) -> nn.Module
         return _inner(cls.from_pretrained(source, **extra))
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(
-            f"Expected the weights of the backbone at {source!r} but could not load them: give the machine access to the "
+            f"Expected the weights of the backbone at {source!r} but could not load them: give the machine access to "
+            "the "
             f"model hub (public name {config.hub_name}), or a local folder with --backbone-weights FOLDER; "
             "--random-weights runs without any."
         ) from error

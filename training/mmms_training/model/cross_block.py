@@ -43,9 +43,7 @@ class CrossBlock(nn.Module):
         has_mlp: bool,
     ) -> None:
         super().__init__()
-        self.attentions = nn.ModuleList(
-            EffCA(width, heads, rate) for _ in range(n_modalities if has_effca else 0)
-        )
+        self.attentions = nn.ModuleList(EffCA(width, heads, rate) for _ in range(n_modalities if has_effca else 0))
         self.has_effca = has_effca
         self.has_mlp = has_mlp
         if has_mlp:

@@ -1,10 +1,11 @@
 """MMFuser: one SegFormer encoder per modality, one CrossBlock per scale; all of it once per image.
 
-Paper symbol -> our name: ``x_mod,m`` -> ``modalities[m]``, ``f_img`` -> ``image_pyramid``, ``f_mix`` -> the returned pyramid.
+Paper symbol -> our name: ``x_mod,m`` -> ``modalities[m]``, ``f_img`` -> ``image_pyramid``, ``f_mix`` -> the returned
+pyramid.
 
 Where we differ: pixels without a measurement arrive as -1 and become the modality's mean (0 after normalisation), and a
-modality can be absent at run time (see :mod:`mmms_training.model.cross_block`). Without any modality the paper removes the
-MMFuser: then this module has no parameters and ``f_mix = f_img``.
+modality can be absent at run time (see :mod:`mmms_training.model.cross_block`). Without any modality the paper removes
+the MMFuser: then this module has no parameters and ``f_mix = f_img``.
 """
 
 from __future__ import annotations
@@ -38,12 +39,8 @@ class MMFuser(nn.Module):
             for m in config.modalities
         )
         self.cross_blocks = nn.ModuleList(
-            CrossBlock(
-                width, heads, rate, len(config.modalities), config.expansion, config.has_effca, config.has_mlp
-            )
-            for width, heads, rate in zip(
-                config.pyramid_channels, config.heads, config.reduction_rates, strict=True
-            )
+            CrossBlock(width, heads, rate, len(config.modalities), config.expansion, config.has_effca, config.has_mlp)
+            for width, heads, rate in zip(config.pyramid_channels, config.heads, config.reduction_rates, strict=True)
             if config.modalities
         )
 

@@ -36,9 +36,7 @@ class MMMS(nn.Module):
         if config.backbone.kind == "nano_vit":
             backbone.apply(initialize)
 
-    def encode(
-        self, image: Tensor, modalities: Sequence[Tensor] = (), presence: Tensor | None = None
-    ) -> list[Tensor]:
+    def encode(self, image: Tensor, modalities: Sequence[Tensor] = (), presence: Tensor | None = None) -> list[Tensor]:
         """Once per image: RGB [B, 3, S, S] in [0, 255], modalities [B, C_m, S, S], presence [B, M] -> f_mix."""
         return self.fuse(self.backbone(image), modalities, presence, image.shape[-1])
 
@@ -55,7 +53,9 @@ class MMMS(nn.Module):
     def click(
         self, mixed: Sequence[Tensor], point_coords: Tensor, point_labels: Tensor, previous_mask: Tensor
     ) -> Tensor:
-        """Once per click: f_mix, points [B, P, 2] and [B, P], previous probabilities [B, 1, S, S] -> logits [B, 1, S, S]."""
+        """Once per click: f_mix, points [B, P, 2] and [B, P], previous probabilities [B, 1, S, S] -> logits [B, 1, S,
+        S].
+        """
         resolution = previous_mask.shape[-1]
         disks = draw_disks(point_coords, point_labels, resolution, self.config.disk_radius_px)
         interaction = torch.cat((previous_mask, disks.to(previous_mask.dtype)), 1)
@@ -84,6 +84,4 @@ def backbone_shapes(config: MMMSConfig, resolution: int) -> tuple[tuple[int, int
 
 def pyramid_shapes(config: MMMSConfig, resolution: int) -> tuple[tuple[int, int, int], ...]:
     """Shapes (channels, height, width) of f_mix."""
-    return tuple(
-        (c, resolution // s, resolution // s) for c, s in zip(config.pyramid_channels, SCALES, strict=True)
-    )
+    return tuple((c, resolution // s, resolution // s) for c, s in zip(config.pyramid_channels, SCALES, strict=True))

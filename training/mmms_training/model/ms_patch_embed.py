@@ -2,8 +2,8 @@
 
 Paper symbol -> our name: ``x_int`` -> ``interaction``, ``f_int^i`` -> the returned pyramid.
 
-A disk is every pixel within 5 px of a click at network resolution (RITM's encoding). Where we differ: the disks are scattered,
-not computed as a distance from every pixel to every click, which would be 64 full-size maps per request.
+A disk is every pixel within 5 px of a click at network resolution (RITM's encoding). Where we differ: the disks are
+scattered, not computed as a distance from every pixel to every click, which would be 64 full-size maps per request.
 """
 
 from __future__ import annotations
@@ -44,9 +44,7 @@ def draw_disks(point_coords: Tensor, point_labels: Tensor, resolution: int, radi
     area = resolution * resolution
     plane = (1 - point_labels.long()).clamp(0, 1) * area
     index = plane[..., None, None] + (ys * resolution)[..., :, None].long() + xs[..., None, :].long()
-    index = torch.where(
-        is_drawn, index, torch.full_like(index, 2 * area)
-    )  # one spare cell takes all that is not drawn
+    index = torch.where(is_drawn, index, torch.full_like(index, 2 * area))  # one spare cell takes all that is not drawn
     index = index.reshape(batch, points * span * span)
     canvas = torch.zeros(batch, 2 * area + 1, device=point_coords.device)
     canvas = canvas.scatter(1, index, torch.ones_like(index, dtype=torch.float32))

@@ -2,9 +2,9 @@
 
 Paper symbol -> our name: ``F1..F4`` -> ``features``, ``f_img^4 .. f_img^32`` -> the returned pyramid.
 
-Four independent scaling modules, one per scale: F1 -> H/4, F2 -> H/8, F3 -> H/16, F4 -> H/32. Where we differ: the paper
-gives the kinds of layers in words only; the widths here are ours and smaller than its parameter table allows. A convolution to
-the target width comes first, so that the interpolation moves few channels.
+Four independent scaling modules, one per scale: F1 -> H/4, F2 -> H/8, F3 -> H/16, F4 -> H/32. Where we differ: the
+paper gives the kinds of layers in words only; the widths here are ours and smaller than its parameter table allows. A
+convolution to the target width comes first, so that the interpolation moves few channels.
 """
 
 from __future__ import annotations

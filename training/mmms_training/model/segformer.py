@@ -1,14 +1,15 @@
 """SegFormer's building blocks (Xie et al., 2021): overlapping patch embedding, reduced attention, Mix-FFN.
 
-Used three times: in a modality's encoder, in the CrossBlock, and in CSNet. Maps are [B, C, H, W] at the borders of a stage
-and tokens [B, H * W, C] inside it. Both are the same memory when maps are stored channels last, so going from one to the
-other costs nothing.
+Used three times: in a modality's encoder, in the CrossBlock, and in CSNet. Maps are [B, C, H, W] at the borders of a
+stage and tokens [B, H * W, C] inside it. Both are the same memory when maps are stored channels last, so going from
+one to the other costs nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,7 +21,7 @@ def to_tokens(maps: Tensor) -> Tensor:
 
 def to_map(tokens: Tensor, size_hw: Sequence[int]) -> Tensor:
     """[B, H * W, C] -> [B, C, H, W]."""
-    return tokens.unflatten(1, (int(size_hw[0]), int(size_hw[1]))).permute(0, 3, 1, 2)
+    return torch.unflatten(tokens, 1, (int(size_hw[0]), int(size_hw[1]))).permute(0, 3, 1, 2)
 
 
 class ReducedAttention(nn.Module):
@@ -129,8 +130,7 @@ class SegformerEncoder(nn.Module):
         channels = (in_channels, *widths[:-1])
         kernels, strides = (7, 3, 3, 3), (4, 2, 2, 2)
         self.embeds = nn.ModuleList(
-            OverlapPatchEmbed(c, w, k, s)
-            for c, w, k, s in zip(channels, widths, kernels, strides, strict=True)
+            OverlapPatchEmbed(c, w, k, s) for c, w, k, s in zip(channels, widths, kernels, strides, strict=True)
         )
         self.stages = nn.ModuleList(
             Stage(w, h, r, expansion, d) for w, h, r, d in zip(widths, heads, rates, depths, strict=True)
