@@ -16,7 +16,7 @@ OUT ?= $(if $(filter $(SHIPPED),$(CHECKPOINT):$(TARGET):$(RESOLUTION)),model_rep
 EXPORT_FLAGS ?=
 TEST_FLAGS ?=
 
-.PHONY: help demo setup lint format test test-slow export train samples clean
+.PHONY: help demo setup lint format test test-slow export perf train samples clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -58,6 +58,12 @@ test-slow: $(VENV)/.dev-stamp ## The long forms too
 
 export: $(VENV)/.dev-stamp ## CHECKPOINT, TARGET, RESOLUTION, OUT: write a model repository, with parity check
 	$(BIN)/mmms-export --checkpoint $(CHECKPOINT) --target $(TARGET) --resolution $(RESOLUTION) --out $(OUT) $(EXPORT_FLAGS)
+
+perf: $(VENV)/.dev-stamp build/mmms_dinov2_b14-random ## Latency of nano and of the paper's size, in process and served
+	$(BIN)/mmms-perf model_repository build/mmms_dinov2_b14-random --json build/perf.json
+
+build/mmms_dinov2_b14-random: | $(VENV)/.dev-stamp
+	$(BIN)/mmms-export --preset mmms_dinov2_b14 --random-weights --out $@
 
 train: $(VENV)/.dev-stamp ## Train the shipped nano checkpoint again, from nothing (resumes)
 	$(BIN)/mmms-train --out build/train-nano --publish build/train-nano/nano.safetensors

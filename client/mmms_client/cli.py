@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 import sys
-import traceback
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ from typing import Any
 
 import click
 
-from mmms_client.errors import MMMSError, UsageError
+from mmms_client.errors import UsageError
+from mmms_client.terminal import run_command
 
 PROGRAM = "mmms-client"
 COMMANDS_GROUP = "mmms_client.commands"
 DEFAULT_URL = "localhost:8001"
-_INTERRUPTED = 130
 
 
 @dataclass
@@ -234,9 +233,7 @@ def doctor(ctx: click.Context, url: str, deadline: float) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 fine, 1 failure, 2 usage, 130 interrupted. Errors are one line on
-    stderr.
-    """
+    """Run the command line and exit; see :func:`mmms_client.terminal.run_command`."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what Pillow thinks of a broken file is said by our error
     sys.exit(run(arguments))
@@ -245,26 +242,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Like :func:`main`, but return the exit code."""
     settings = Settings()
-    try:
-        code = cli.main(arguments, PROGRAM, standalone_mode=False, obj=settings)
-        return code if isinstance(code, int) else 0
-    except MMMSError as error:
-        return _report(str(error), error.exit_code, settings)
-    except click.ClickException as error:
-        if type(error).__name__ == "NoArgsIsHelpError":  # click 8.2 and later
-            error.show()
-            return error.exit_code
-        return _report(error.format_message(), error.exit_code, settings)
-    except (click.Abort, KeyboardInterrupt):
-        return _report("interrupted", _INTERRUPTED, settings)
-    except Exception as error:  # noqa: BLE001 - a fault of ours, said in one line like every other
-        reason = f"{type(error).__name__}: {error}".rstrip(": ")
-        hint = "this is a fault in mmms: please report it with the output of 'mmms-client --debug ...'."
-        return _report(f"{reason}; {hint}", 1, settings)
-
-
-def _report(message: str, code: int, settings: Settings) -> int:
-    if settings.is_debug:
-        traceback.print_exc()
-    click.echo(f"{PROGRAM}: error: {' '.join(message.split())}", err=True)
-    return code
+    return run_command(cli, PROGRAM, arguments, lambda: settings.is_debug, settings)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,19 +64,23 @@ def bench(dataset_name: str, url: str, features: str, deadline: float, **options
     check_output(options["json_file"])
     with TritonPredictor.connect(url, features=features, deadline_s=deadline) as predictor:
         dataset = open_dataset(dataset_name, options, protocol, predictor.contract)
-        run(predictor, predictor.description, dataset, protocol, options)
+        run(predictor, lambda: predictor.description, dataset, protocol, options)
 
 
 def run(
     predictor: Predictor,
-    description: str,
+    describe: Callable[[], str],
     dataset: Dataset,
     protocol: EvaluationProtocol,
     options: dict[str, Any],
 ) -> list[Evaluation]:
-    """Evaluate, print and write. Of ``options`` it takes ``baselines``, ``workers`` and ``json_file``."""
+    """Evaluate, print and write. Of ``options`` it takes ``baselines``, ``workers`` and ``json_file``.
+
+    ``describe`` is asked after the evaluation: a served predictor chooses its path at the first image.
+    """
     check_modalities(dataset, predictor.contract, protocol.modalities)
-    ours = _evaluate(predictor, dataset, protocol, options["workers"], predictor.contract.preset, description)
+    ours = _evaluate(predictor, dataset, protocol, options["workers"], predictor.contract.preset, "")
+    ours = dataclasses.replace(ours, description=describe())
     if ours.summary.surfaces == 0:
         raise DataError(
             f"Expected surfaces of at least {protocol.smallest_area_px} px in {dataset.name!r} but got "

@@ -9,13 +9,16 @@ from torch import Tensor
 from mmms_client.clicks import Click
 from mmms_client.contract import ModelContract
 from mmms_client.predictor import click_inputs, network_inputs
+from mmms_eval.click_simulation import next_click
 from mmms_eval.synthetic import SceneConfig, render_scene
 
 FIRST_SEED = 3_000_000_000  # neither trained on nor part of the benchmark
 
 
-def scene_cases(contract: ModelContract, count: int = 4) -> list[dict[str, Tensor]]:
-    """Inputs of ``mmms`` by tensor name: one positive click inside the largest surface, one negative outside it."""
+def scene_cases(contract: ModelContract, count: int = 8) -> list[dict[str, Tensor]]:
+    """Inputs of ``mmms`` by tensor name: one positive click in the middle of the largest surface, one negative
+    outside.
+    """
     cases = []
     for seed in range(FIRST_SEED, FIRST_SEED + count):
         scene = render_scene(seed, SceneConfig(size_hw=(256, 320)), modalities=contract.modality_names)
@@ -23,10 +26,12 @@ def scene_cases(contract: ModelContract, count: int = 4) -> list[dict[str, Tenso
         modalities = {name: scene.modalities[name] for name in contract.modality_names}
         frame, _, tensors = network_inputs(contract, scene.image, modalities)
         ids, counts = np.unique(scene.labels[(scene.labels > 0) & (scene.labels < 255)], return_counts=True)
-        inside = np.argwhere(scene.labels == ids[counts.argmax()])
-        outside = np.argwhere(scene.labels != ids[counts.argmax()])
-        (y1, x1), (y0, x0) = inside[rng.integers(len(inside))], outside[rng.integers(len(outside))]
-        clicks = [Click(float(x1), float(y1), True), Click(float(x0), float(y0), False)]
+        target = scene.labels == ids[counts.argmax()]
+        first = next_click(target, np.zeros_like(target), np.ones_like(target))
+        outside = np.argwhere(~target)
+        y, x = outside[rng.integers(len(outside))]
+        assert first is not None
+        clicks = [first, Click(float(x), float(y), False)]
         tensors |= click_inputs(contract, frame, clicks, None)
         cases.append({name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in tensors.items()})
     return cases

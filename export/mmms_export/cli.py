@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mmms_client.errors import MMMSError
+from mmms_client.terminal import run_command
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -63,14 +63,5 @@ def run(
 
 
 def main() -> None:
-    """Entry point: our errors become one line and an exit code."""
-    try:
-        run(standalone_mode=False)
-    except MMMSError as error:
-        click.echo(f"mmms-export: error: {error}", err=True)
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except click.Abort:
-        sys.exit(130)
+    """Entry point."""
+    sys.exit(run_command(run, "mmms-export"))

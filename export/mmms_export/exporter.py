@@ -142,7 +142,7 @@ def _check(
         parity = check_parity(source.model, stages, engines, checked, source.is_trained, cases)
     report(
         f"parity: masks differ by at most {parity.end_to_end_largest}/255 (mean {parity.end_to_end_mean:.3f}), "
-        f"smallest IoU {parity.min_iou:.5f}, eager masks span {parity.eager_span[0]:.2f} to {parity.eager_span[1]:.2f}"
+        f"IoU {parity.iou:.5f}, eager masks span {parity.eager_span[0]:.2f} to {parity.eager_span[1]:.2f}"
     )
     return parity
 

@@ -91,7 +91,7 @@ def test_baselines_get_rows_and_the_gain_is_said(
 ) -> None:
     protocol = EvaluationProtocol(n_max=2, mean_iou_after=(1,))
     options = {"baselines": True, "workers": 2, "json_file": None}
-    evaluations = run(thermal_predictor, "in process", toy, protocol, options)
+    evaluations = run(thermal_predictor, lambda: "in process", toy, protocol, options)
     names = [evaluation.name.split()[0] for evaluation in evaluations]
     assert names == ["thermal", "disk", "Voronoi", "GrabCut"]
     output = capsys.readouterr().out

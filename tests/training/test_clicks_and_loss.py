@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmms_training.affinity import AffinityLoss
 from mmms_training.click_sampling import ClickSamplingConfig, distance_inside, initial_clicks, next_click
 from mmms_training.losses import normalized_focal_loss
 from mmms_training.model.ms_patch_embed import draw_disks
@@ -112,3 +113,29 @@ def test_perfect_answer_costs_nothing_and_all_ignored_is_finite() -> None:
     target = (torch.rand(1, 1, 4, 4) > 0.5).float()
     assert float(normalized_focal_loss((target * 2 - 1) * 80, target, torch.ones_like(target))) < 1e-6
     assert torch.isfinite(normalized_focal_loss(target, target, torch.zeros_like(target)))
+
+
+def test_affinity_loss_is_low_for_features_that_tell_surfaces_apart_and_high_for_noise() -> None:
+    torch.manual_seed(0)
+    labels = torch.zeros(2, 64, 64, dtype=torch.int16)
+    labels[:, :, :32], labels[:, :, 32:] = 1, 2
+    labels[:, :4] = 255
+    loss = AffinityLoss((8, 8, 8, 8))
+    apart, noise = [], []
+    for scale in (4, 8, 16, 32):
+        side = 64 // scale
+        maps = torch.zeros(2, 8, side, side)
+        maps[:, 0, :, : side // 2], maps[:, 1, :, side // 2 :] = 1, 1
+        apart.append(maps)
+        noise.append(torch.randn(2, 8, side, side))
+    for projection in loss.projections:
+        torch.nn.init.eye_(projection.weight[:, :, 0, 0])
+        torch.nn.init.zeros_(projection.bias)
+    with torch.no_grad():
+        assert loss(apart, labels) < 0.1 < 0.5 < loss(noise, labels)
+
+
+def test_affinity_loss_of_an_image_without_labels_is_zero() -> None:
+    loss = AffinityLoss((8, 8, 8, 8))
+    maps = [torch.randn(1, 8, 64 // s, 64 // s) for s in (4, 8, 16, 32)]
+    assert float(loss(maps, torch.zeros(1, 64, 64, dtype=torch.int16)).detach()) == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mmms_client.errors import MMMSError
+from mmms_client.terminal import run_command
 from mmms_training.config import TrainConfig, override
 
 
@@ -15,7 +15,7 @@ from mmms_training.config import TrainConfig, override
 @click.option("--preset", default="nano", show_default=True, help="Configuration of the network.")
 @click.option("--modalities", default=None, help="Comma-separated names; the preset's own by default.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for state, log and checkpoint.")
-@click.option("--start", type=click.Path(path_type=Path), default=None, help="Checkpoint to start from.")
+@click.option("--weights", "start", type=click.Path(path_type=Path), default=None, help="Checkpoint to start from.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Any setting of TrainConfig.")
 @click.option("--stop-after", type=float, default=None, metavar="SECONDS", help="Stop early, resumable.")
 @click.option("--publish", type=click.Path(path_type=Path), default=None, help="Also write the weights in fp16 here.")
@@ -38,11 +38,12 @@ def train(
     names = tuple(n for n in modalities.split(",") if n) if modalities is not None else None
     config = override(TrainConfig(preset=preset, modalities=names), settings)
     trainer = Trainer(config, out, start)
-    if trainer.resume():
+    if trainer.resume() and trainer.group.is_main:
         click.echo(f"resuming at step {trainer.step}")
     if trainer.step < config.steps:
         trainer.run(click.echo, stop_after)
-    if publish is not None:
+    trainer.group.close()
+    if publish is not None and trainer.group.is_main:
         how = {
             "settings": to_dict(config),
             "steps_done": trainer.step,
@@ -53,14 +54,5 @@ def train(
 
 
 def main() -> None:
-    """Entry point: our errors become one line and an exit code."""
-    try:
-        train(standalone_mode=False)
-    except MMMSError as error:
-        click.echo(f"mmms-train: error: {error}", err=True)
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except click.Abort:
-        sys.exit(130)
+    """Entry point."""
+    sys.exit(run_command(train, "mmms-train"))

@@ -24,6 +24,7 @@ class TrainConfig:
     resolution: int = 256  # px, of the square the network sees
     scene_px: int = 288  # px, side of a rendered scene before the random crop
     crop_scale: tuple[float, float] = (0.45, 1.0)  # side of the crop relative to the scene
+    scene_reuse: int = 3  # times that a rendered scene is shown, each time cut and flipped anew
     invisible_share: float = 0.25  # of border length that RGB cannot see
     steps: int = 4000
     batch_size: int = 6  # images per step
@@ -34,6 +35,9 @@ class TrainConfig:
     modality_dropout: float = 0.25  # probability that a modality is absent from a sample
     photometric: bool = True  # brightness, contrast, colour and gamma of the RGB image
     clicks: ClickSamplingConfig = field(default=ClickSamplingConfig(max_next=4, centre_share=0.6))
+    dice_weight: float = 1.0  # of the soft Dice loss beside the normalised focal loss; the paper's recipe has none
+    affinity_weight: float = 1.0  # of the auxiliary loss on the features; the paper's recipe has none
+    feature_steps: int = 0  # first steps in which the auxiliary loss is alone: no clicks yet, so they are cheap
     learning_rate: float = 1e-3  # at the peak
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.02

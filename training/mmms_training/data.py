@@ -6,6 +6,7 @@ number ``i`` of a run depends on the run's seed and ``i`` alone: a resumed run s
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import cv2
@@ -16,10 +17,13 @@ from torch.utils.data import Dataset
 
 from mmms_client.contract import ModalitySpec
 from mmms_client.geometry import Frame, Region, modality_to_network, scale_modality
-from mmms_eval.synthetic import SceneConfig, render_scene
+from mmms_eval.synthetic import Scene, SceneConfig, render_scene
 from mmms_training.config import TrainConfig
+from mmms_training.parallel import ProcessGroup
 
-SEEDS_PER_RUN = 10_000_000  # training seeds stay below 1e9; the bench uses seeds from 2e9 on
+SEEDS_PER_RUN = 10_000_000
+FIRST_HELD_OUT_SEED = 1_000_000_000  # training seeds stay below; the bench uses seeds from 2e9 on
+SCENES_IN_TURN = 96
 IGNORE_LABEL = 255
 
 
@@ -30,22 +34,30 @@ class SyntheticSamples(Dataset[dict[str, NDArray[Any]]]):
     ``labels`` int16 [S, S] (surface ids, 0 nothing, 255 ignore).
     """
 
-    def __init__(self, config: TrainConfig, modalities: tuple[ModalitySpec, ...], length: int, first: int = 0) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        modalities: tuple[ModalitySpec, ...],
+        length: int,
+        first: int = 0,
+        group: ProcessGroup | None = None,
+    ) -> None:
         self.config = config
         self.modalities = modalities
         self.length = length
         self.first = first
+        self.rank, self.size = (group.rank, group.size) if group else (0, 1)
+        self._pool: OrderedDict[int, Scene] = OrderedDict()
         self.scene = SceneConfig(size_hw=(config.scene_px, config.scene_px), invisible_share=config.invisible_share)
 
     def __len__(self) -> int:
         return self.length - self.first
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        number = self.first + index
+        number = (self.first + index) * self.size + self.rank
         rng = np.random.default_rng((self.config.seed, number))
         names = [m.name for m in self.modalities]
-        scene_seed = (self.config.seed * SEEDS_PER_RUN + number) % 1_000_000_000
-        scene = render_scene(scene_seed, self.scene, modalities=names)
+        scene = self._scene(self.first + index, names)
         frame = Frame.of(
             (scene.labels.shape[0], scene.labels.shape[1]), self.config.resolution, _random_region(self.config, rng)
         )
@@ -68,6 +80,17 @@ class SyntheticSamples(Dataset[dict[str, NDArray[Any]]]):
             "presence": presence,
             "labels": np.ascontiguousarray(labels.astype(np.int16)),
         }
+
+    def _scene(self, number: int, names: list[str]) -> Scene:
+        """The scene of a sample: ``SCENES_IN_TURN`` scenes come round ``scene_reuse`` times, then the next ones."""
+        lap, place = divmod(number, SCENES_IN_TURN)
+        scene = (lap // self.config.scene_reuse) * SCENES_IN_TURN + place
+        seed = (self.config.seed * SEEDS_PER_RUN + scene * self.size + self.rank) % FIRST_HELD_OUT_SEED
+        if seed not in self._pool:
+            self._pool[seed] = render_scene(seed, self.scene, modalities=names)
+            while len(self._pool) > SCENES_IN_TURN:
+                self._pool.popitem(last=False)
+        return self._pool[seed]
 
 
 def choose_target(labels: NDArray[np.int16], config: TrainConfig, rng: np.random.Generator) -> NDArray[np.bool_] | None:

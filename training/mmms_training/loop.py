@@ -3,10 +3,14 @@
 One step: draw targets and first clicks; answer them a few times without gradients, each time adding a click on the
 larger error (RITM); then one forward pass with gradients and the normalised focal loss. The image is encoded once for
 all of its click sequences, as it is in serving.
+
+Under ``torchrun`` every process works on its own samples and the gradients are averaged; ``batch_size`` counts per
+process.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import time
@@ -25,12 +29,14 @@ from mmms_client.clicks import Click, encode_clicks
 from mmms_client.contract import MAX_CLICKS
 from mmms_client.errors import DataError
 from mmms_client.files import write_bytes_atomically
+from mmms_training.affinity import AffinityLoss
 from mmms_training.checkpoint import save_checkpoint, stored_weights
 from mmms_training.click_sampling import initial_clicks, next_click
 from mmms_training.config import TrainConfig, to_dict
 from mmms_training.data import IGNORE_LABEL, SyntheticSamples, choose_target
-from mmms_training.losses import normalized_focal_loss
+from mmms_training.losses import normalized_focal_loss, soft_dice_loss
 from mmms_training.model.mmms import MMMS, build_mmms
+from mmms_training.parallel import ProcessGroup
 from mmms_training.presets import preset
 
 STATE_NAME = "state.pt"
@@ -44,15 +50,17 @@ class Trainer:
     def __init__(self, config: TrainConfig, out: Path, start: Path | None = None) -> None:
         self.config = config
         self.out = out
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.group = ProcessGroup()
+        self.device = self.group.device
         torch.manual_seed(config.seed)
         self.model = build_mmms(preset(config.preset, config.modalities), config.resolution).to(self.device)
         if start is not None:
             _load_start(self.model, start)
         self.ema = {name: value.detach().clone() for name, value in stored_weights(self.model).items()}
-        trainable = [p for p in self.model.parameters() if p.requires_grad]
+        self.affinity = AffinityLoss(self.model.config.pyramid_channels).to(self.device)
+        self.trainable = [p for m in (self.model, self.affinity) for p in m.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            trainable, config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
+            self.trainable, config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
         )
         self.step = 0
 
@@ -66,9 +74,9 @@ class Trainer:
         for batch in self._batches():
             losses.append(self._train_step(batch))
             self.step += 1
-            if self.step % config.log_every == 0:
-                rate = len(losses) * config.batch_size / (time.monotonic() - began)
-                left_min = (config.steps - self.step) * config.batch_size / max(rate, 1e-9) / 60
+            if self.step % config.log_every == 0 and self.group.is_main:
+                rate = len(losses) * config.batch_size * self.group.size / (time.monotonic() - began)
+                left_min = (config.steps - self.step) * config.batch_size * self.group.size / max(rate, 1e-9) / 60
                 loss = float(np.mean(losses[-config.log_every :]))
                 report(f"step {self.step}/{config.steps} loss {loss:.4f} {rate:.1f} images/s {left_min:.0f} min left")
                 self._log({"step": self.step, "loss": loss, "lr": self.optimizer.param_groups[0]["lr"]})
@@ -79,14 +87,15 @@ class Trainer:
         self.save()
 
     def save(self) -> None:
-        """Write the state to resume from and the averaged weights, each atomically."""
-        import io
-
+        """Write the state to resume from and the averaged weights, each atomically. Only the first process writes."""
+        if not self.group.is_main:
+            return
         buffer = io.BytesIO()
         state = {
             "step": self.step,
             "model": self.model.state_dict(),
             "ema": self.ema,
+            "affinity": self.affinity.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "config": json.dumps(to_dict(self.config)),
         }
@@ -111,6 +120,7 @@ class Trainer:
             )
         self.model.load_state_dict(state["model"])
         self.ema = {name: value.to(self.device) for name, value in state["ema"].items()}
+        self.affinity.load_state_dict(state["affinity"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = int(state["step"])
         return True
@@ -123,6 +133,7 @@ class Trainer:
             self.model.config.modalities,
             config.steps * config.batch_size,
             self.step * config.batch_size,
+            self.group,
         )
         yield from DataLoader(
             samples,
@@ -136,35 +147,49 @@ class Trainer:
         config = self.config
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, config)
-        rng = np.random.default_rng((config.seed, 1, self.step))
-        clicker = BatchClicker(batch["labels"].numpy(), config, rng)
+        torch.manual_seed((config.seed * 1_000_003 + self.step) * 1_009 + self.group.rank)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.is_bf16):
             mixed = self.model.encode(
                 batch["image"].to(self.device).float(),
                 [m.to(self.device).float() for m in batch["modalities"]],
                 batch["presence"].to(self.device),
             )
-            owners = torch.as_tensor(clicker.owners, device=self.device)
-            mixed = [maps.index_select(0, owners) for maps in mixed]
-            previous = self._previous_answers(clicker, [m.detach() for m in mixed], rng)
-            logits = self.model.click(mixed, *self._points(clicker), previous)
-        target, is_valid = (
-            torch.as_tensor(a, device=self.device)[:, None].float() for a in (clicker.targets, clicker.is_valid)
-        )
-        loss = normalized_focal_loss(logits, target, is_valid)
+            loss = torch.zeros((), device=self.device)
+            if config.affinity_weight:
+                loss = config.affinity_weight * self.affinity(mixed, batch["labels"].to(self.device))
+            if self.step >= config.feature_steps:
+                loss = loss + self._click_loss(mixed, batch["labels"].numpy())
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.gradient_clip)
+        self.group.average_gradients(self.trainable)
+        torch.nn.utils.clip_grad_norm_(self.trainable, config.gradient_clip)
         self.optimizer.step()
         self._average()
         return float(loss.detach())
 
+    def _click_loss(self, mixed: list[Tensor], labels: NDArray[np.int16]) -> Tensor:
+        """Loss of the last answer to a few clicks on several surfaces of each image."""
+        config = self.config
+        clicker = BatchClicker(labels, config, np.random.default_rng((config.seed, 1, self.step, self.group.rank)))
+        owners = torch.as_tensor(clicker.owners, device=self.device)
+        mixed = [maps.index_select(0, owners) for maps in mixed]
+        previous = self._previous_answers(clicker, [m.detach() for m in mixed])
+        logits = self.model.click(mixed, *self._points(clicker), previous)
+        target, is_valid = (
+            torch.as_tensor(a, device=self.device)[:, None].float() for a in (clicker.targets, clicker.is_valid)
+        )
+        loss = normalized_focal_loss(logits, target, is_valid)
+        if config.dice_weight:
+            loss = loss + config.dice_weight * soft_dice_loss(logits, target, is_valid)
+        return loss
+
     @torch.no_grad()
-    def _previous_answers(self, clicker: BatchClicker, mixed: list[Tensor], rng: np.random.Generator) -> Tensor:
+    def _previous_answers(self, clicker: BatchClicker, mixed: list[Tensor]) -> Tensor:
         side = self.config.resolution
         previous = torch.zeros(len(clicker.owners), 1, side, side, device=self.device)
         self.model.eval()
-        for _ in range(int(rng.integers(self.config.clicks.max_next + 1))):
+        rounds = np.random.default_rng((self.config.seed, 2, self.step)).integers(self.config.clicks.max_next + 1)
+        for _ in range(int(rounds)):  # the same for all processes, or the others would wait for the longest
             logits = self.model.click(mixed, *self._points(clicker), previous)
             # the served network returns and receives 8-bit probabilities
             previous = (torch.sigmoid(logits.float()) * 255.0).round() / 255.0

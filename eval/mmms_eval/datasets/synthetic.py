@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from mmms_client.errors import UsageError
 from mmms_eval.datasets.sample import IGNORE, DatasetOptions, Sample
-from mmms_eval.synthetic import SceneConfig, render_scene
+from mmms_eval.synthetic import MODALITIES, SceneConfig, render_scene
 
 FIRST_HELD_OUT_SEED = 2_000_000_000
 SEED_LIMIT = 2**32
@@ -26,14 +25,15 @@ class SyntheticDataset:
     config: SceneConfig
     first_seed: int
     length: int
+    rendered: tuple[str, ...] = MODALITIES  # only these: a scene without the other sensors is the same scene, sooner
 
     @property
     def name(self) -> str:
         return "synthetic"
 
-    @cached_property
+    @property
     def modality_names(self) -> tuple[str, ...]:
-        return tuple(render_scene(self.first_seed, self.config).modalities)
+        return MODALITIES
 
     def __len__(self) -> int:
         return self.length
@@ -41,7 +41,7 @@ class SyntheticDataset:
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < self.length:
             raise IndexError(index)
-        scene = render_scene(self.first_seed + index, self.config)
+        scene = render_scene(self.first_seed + index, self.config, self.rendered)
         labels = scene.labels.astype(np.int32)
         labels[scene.labels == _IGNORE_IN_SCENE] = IGNORE
         names = dict(enumerate(scene.names, 1))
@@ -74,4 +74,7 @@ def open_synthetic(options: DatasetOptions) -> SyntheticDataset:
             f"{FIRST_HELD_OUT_SEED})."
         )
     config = SceneConfig(size_hw=(options.side_px, options.side_px))
-    return SyntheticDataset(config, first_seed, length)
+    wanted = {spec.name for spec in options.specs}
+    if options.modalities is not None:
+        wanted &= set(options.modalities)
+    return SyntheticDataset(config, first_seed, length, tuple(name for name in MODALITIES if name in wanted))
