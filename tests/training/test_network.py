@@ -13,6 +13,7 @@ from mmms_client.errors import DataError, ModalityError, UsageError
 from mmms_training.model.backbone import HubViT, _random_model, build_backbone
 from mmms_training.model.csnet import CSNet, FoldedHead, MLPHead
 from mmms_training.model.mmms import MMMS, backbone_shapes, build_mmms, pyramid_shapes
+from mmms_training.model.ms_patch_embed import draw_disks
 from mmms_training.presets import PRESETS, BackboneConfig, config_from_dict, config_to_dict, preset
 
 SIDE = 64
@@ -259,3 +260,16 @@ def test_unknown_key_in_a_configuration_suggests_the_nearest() -> None:
 def test_every_known_modality_has_a_usable_range() -> None:
     for known in KNOWN_MODALITIES.values():
         assert known.spec.maximum > known.spec.minimum and known.spec.channels >= 1
+
+
+def test_fresh_nano_is_well_scaled_from_image_to_features() -> None:
+    """Maps that double from block to block leave the attention nothing to say; a click must be heard beside them."""
+    model = build_mmms(preset("nano"), 192).train()
+    image, maps, presence = inputs(model, side=192)
+    with torch.no_grad():
+        features = model.backbone(image)
+        mixed = model.encode(image, maps, presence)
+        disks = draw_disks(torch.full((1, 1, 2), 90.0), torch.ones(1, 1, dtype=torch.int32), 192, 5.0)
+        clicked = model.ms_patch_embed(torch.cat((torch.zeros(1, 1, 192, 192), disks), 1))
+    assert all(0.1 < float(f.std()) < 5 for f in (*features, *mixed)), [float(f.std()) for f in (*features, *mixed)]
+    assert all(0.3 < float(f.abs().max()) < 10 for f in clicked)

@@ -21,27 +21,27 @@ class TrainConfig:
     modalities: tuple[str, ...] | None = None  # None = the preset's own
     dataset: Literal["synthetic"] = "synthetic"
     seed: int = 0
-    resolution: int = 256  # px, of the square the network sees
-    scene_px: int = 288  # px, side of a rendered scene before the random crop
-    crop_scale: tuple[float, float] = (0.45, 1.0)  # side of the crop relative to the scene
+    resolution: int = 192  # px, of the square the network sees
+    scene_px: int = 224  # px, side of a rendered scene before the random crop
+    crop_scale: tuple[float, float] = (0.4, 0.9)  # side of the crop relative to the scene
     scene_reuse: int = 3  # times that a rendered scene is shown, each time cut and flipped anew
     invisible_share: float = 0.25  # of border length that RGB cannot see
-    steps: int = 4000
+    steps: int = 1000
     batch_size: int = 6  # images per step
-    surfaces_per_image: int = 4  # click sequences per image and step; the image is encoded once for all of them
-    min_area_px: int = 64  # a surface smaller than this, at network resolution, is no target
+    surfaces_per_image: int = 3  # click sequences per image and step; the image is encoded once for all of them
+    min_area_px: int = 48  # a surface smaller than this, at network resolution, is no target
     part_share: float = 0.15  # of targets that are one connected part of a surface
     merge_share: float = 0.1  # of targets that are two surfaces at once
     modality_dropout: float = 0.25  # probability that a modality is absent from a sample
     photometric: bool = True  # brightness, contrast, colour and gamma of the RGB image
-    clicks: ClickSamplingConfig = field(default=ClickSamplingConfig(max_next=4, centre_share=0.6))
+    clicks: ClickSamplingConfig = field(default=ClickSamplingConfig(max_next=3, centre_share=0.6))
     dice_weight: float = 1.0  # of the soft Dice loss beside the normalised focal loss; the paper's recipe has none
     affinity_weight: float = 1.0  # of the auxiliary loss on the features; the paper's recipe has none
-    feature_steps: int = 0  # first steps in which the auxiliary loss is alone: no clicks yet, so they are cheap
-    learning_rate: float = 1e-3  # at the peak
+    feature_steps: int = 150  # first steps in which the auxiliary loss is alone: no clicks yet, so they are cheap
+    learning_rate: float = 1.5e-3  # at the peak
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.02
-    warmup_steps: int = 200
+    warmup_steps: int = 30
     final_share: float = 0.02  # of the peak learning rate at the last step (cosine)
     gradient_clip: float = 1.0  # largest norm
     ema_decay: float = 0.998  # of the averaged weights that are saved

@@ -60,14 +60,11 @@ class MMMSConfig:
     has_effca: bool = True  # Table VII: off = the modality's features are simply added
     has_mlp: bool = True  # Table VII: off = the CrossBlock ends after the attention
     disk_radius_px: float = 5.0  # of a click, at network resolution
-    mit_hub_name: str | None = None  # public weights of the modality encoders
 
     @property
     def modality_names(self) -> tuple[str, ...]:
         return tuple(m.name for m in self.modalities)
 
-
-_MIT_B1 = "nvidia/mit-b1"
 
 _DINOV2_B14 = BackboneConfig(
     "dinov2_with_registers", "facebook/dinov2-with-registers-base", 14, 768, 12, 12, (3, 6, 9, 12)
@@ -95,10 +92,10 @@ PRESETS: dict[str, MMMSConfig] = {
             csnet_depths=(1, 1, 2, 1),
             head_width=96,
         ),
-        MMMSConfig("mmms_dinov2_b14", _DINOV2_B14, _known("thermal"), mit_hub_name=_MIT_B1),
-        MMMSConfig("mmms_mae_b16", _MAE_B16, _known("thermal"), mit_hub_name=_MIT_B1),
-        MMMSConfig("mmms_sam_b16", _SAM_B16, _known("thermal"), mit_hub_name=_MIT_B1),
-        MMMSConfig("mmms_ijepa_h16", _IJEPA_H16, _known("thermal"), mit_hub_name=_MIT_B1),
+        MMMSConfig("mmms_dinov2_b14", _DINOV2_B14, _known("thermal")),
+        MMMSConfig("mmms_mae_b16", _MAE_B16, _known("thermal")),
+        MMMSConfig("mmms_sam_b16", _SAM_B16, _known("thermal")),
+        MMMSConfig("mmms_ijepa_h16", _IJEPA_H16, _known("thermal")),
     )
 }
 

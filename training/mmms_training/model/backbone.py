@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmms_client.errors import DataError
+from mmms_training.model.segformer import initialize
 from mmms_training.presets import BackboneConfig
 
 FeatureShapes = tuple[tuple[int, int, int], ...]
@@ -74,6 +75,13 @@ class NanoViT(nn.Module):
         self.to_tokens = nn.Conv2d(eighth, config.width, 3, stride=2, padding=1)
         self.blocks = nn.ModuleList(NanoBlock(config.width, config.heads) for _ in range(config.depth))
         self.channels = (quarter, eighth, config.width, config.width)
+
+    def initialize(self) -> None:
+        """Each block begins near the identity: a position convolution of usual size would double the maps each time."""
+        self.apply(initialize)
+        for block in self.blocks:
+            assert isinstance(block, NanoBlock)
+            nn.init.normal_(block.position.weight, 0.0, 0.02)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         quarter = self.to_quarter(self.to_half(pixels))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmms_training.model.backbone import Backbone, build_backbone
+from mmms_training.model.backbone import Backbone, NanoViT, build_backbone
 from mmms_training.model.csnet import CSNet
 from mmms_training.model.mmfuser import MMFuser
 from mmms_training.model.ms_patch_embed import MSPatchEmbed, draw_disks
@@ -32,9 +32,10 @@ class MMMS(nn.Module):
         self.ms_patch_embed = MSPatchEmbed(config.pyramid_channels)
         self.csnet = CSNet(config)
         self.apply(initialize)
+        self.ms_patch_embed.initialize()
         self.backbone = backbone
-        if config.backbone.kind == "nano_vit":
-            backbone.apply(initialize)
+        if isinstance(backbone.vit, NanoViT):
+            backbone.vit.initialize()
 
     def encode(self, image: Tensor, modalities: Sequence[Tensor] = (), presence: Tensor | None = None) -> list[Tensor]:
         """Once per image: RGB [B, 3, S, S] in [0, 255], modalities [B, C_m, S, S], presence [B, M] -> f_mix."""

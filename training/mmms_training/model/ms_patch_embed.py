@@ -60,5 +60,12 @@ class MSPatchEmbed(nn.Module):
             nn.Conv2d(3, c, scale, scale) for c, scale in zip(out_channels, SCALES, strict=True)
         )
 
+    def initialize(self) -> None:
+        """Weights such that one disk (81 px) answers with about 1, whatever the kernel's size."""
+        for projection in self.projections:
+            assert isinstance(projection, nn.Conv2d) and projection.bias is not None
+            nn.init.normal_(projection.weight, 0.0, 0.1)
+            nn.init.zeros_(projection.bias)
+
     def forward(self, interaction: Tensor) -> list[Tensor]:
         return [project(interaction) for project in self.projections]
