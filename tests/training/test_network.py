@@ -14,6 +14,7 @@ from mmms_training.model.backbone import HubViT, _random_model, build_backbone
 from mmms_training.model.csnet import CSNet, FoldedHead, MLPHead
 from mmms_training.model.mmms import MMMS, backbone_shapes, build_mmms, pyramid_shapes
 from mmms_training.model.ms_patch_embed import draw_disks
+from mmms_training.model.segformer import ReducedAttention, initialize
 from mmms_training.presets import PRESETS, BackboneConfig, config_from_dict, config_to_dict, preset
 
 SIDE = 64
@@ -273,3 +274,25 @@ def test_fresh_nano_is_well_scaled_from_image_to_features() -> None:
         clicked = model.ms_patch_embed(torch.cat((torch.zeros(1, 1, 192, 192), disks), 1))
     assert all(0.1 < float(f.std()) < 5 for f in (*features, *mixed)), [float(f.std()) for f in (*features, *mixed)]
     assert all(0.3 < float(f.abs().max()) < 10 for f in clicked)
+
+
+def test_fresh_network_is_unsure_and_expects_a_small_surface() -> None:
+    """With logits of about 10 it would spend its first hundreds of steps on unlearning them."""
+    model = tiny()
+    image, maps, presence = inputs(model)
+    coords, labels = torch.tensor([[[20.0, 20.0]], [[40.0, 12.0]]]), torch.ones(2, 1, dtype=torch.int32)
+    with torch.no_grad():
+        logits = model.click(model.encode(image, maps, presence), coords, labels, torch.zeros(2, 1, SIDE, SIDE))
+    assert logits.std() < 1.5 and -3.0 < float(logits.mean()) < 0.0
+
+
+def test_fresh_attention_prefers_tokens_like_the_query() -> None:
+    torch.manual_seed(0)
+    attention = ReducedAttention(32, 2, 1)
+    attention.apply(initialize)
+    kinds = torch.randn(4, 32)
+    tokens = kinds.repeat(6, 1)[None]  # 24 tokens of 4 kinds
+    q, k = (attention._split(p) for p in (attention.query(tokens), attention.key(tokens)))
+    scores = (q @ k.transpose(-1, -2)).mean(1)[0]
+    same = torch.arange(24)[:, None] % 4 == torch.arange(24)[None] % 4
+    assert scores[same].mean() > scores[~same].mean() + 1.0

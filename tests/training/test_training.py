@@ -55,11 +55,35 @@ def test_run_with_other_settings_is_not_continued(tmp_path: Path) -> None:
         Trainer(small("learning_rate=0.5"), tmp_path).resume()
 
 
-def test_loss_falls_in_a_short_training(tmp_path: Path) -> None:
-    config = small("steps=30", "warmup_steps=5", "log_every=1", "checkpoint_every=1000", "learning_rate=0.003")
+@pytest.mark.parametrize("phase", ["feature_steps=40", "is_encoder_frozen=true"])
+def test_loss_falls_in_a_short_training(tmp_path: Path, phase: str) -> None:
+    config = small("steps=40", "warmup_steps=5", "checkpoint_every=1000", "learning_rate=0.003", phase)
     Trainer(config, tmp_path).run(silent)
     curve = losses(tmp_path)
-    assert np.mean(curve[-6:]) < 0.8 * np.mean(curve[:6])
+    assert np.mean(curve[-8:]) < 0.9 * np.mean(curve[:4])
+
+
+def test_frozen_encoder_stays_while_the_click_network_learns(tmp_path: Path) -> None:
+    """BatchNorm's running statistics belong to what must stay."""
+    trainer = Trainer(small("is_encoder_frozen=true", "steps=3"), tmp_path)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.run(silent)
+    changed = {
+        name.split(".")[0] for name, value in trainer.model.state_dict().items() if (value != before[name]).any()
+    }
+    assert changed == {"ms_patch_embed", "csnet"}
+
+
+def test_next_phase_takes_weights_and_auxiliary_heads_of_the_run_before(tmp_path: Path) -> None:
+    first = Trainer(small("feature_steps=6"), tmp_path / "features")
+    first.run(silent)
+    then = Trainer(small("is_encoder_frozen=true", "steps=2"), tmp_path / "clicks", start=tmp_path / "features")
+    weights = read_checkpoint(tmp_path / "features" / CHECKPOINT_NAME).weights
+    assert all(torch.equal(value, weights[name]) for name, value in stored_weights(then.model).items())
+    heads = first.affinity.state_dict()
+    assert all(torch.equal(value, heads[name]) for name, value in then.affinity.state_dict().items())
+    then.run(silent)
+    assert all(torch.equal(value, heads[name]) for name, value in then.affinity.state_dict().items())
 
 
 def test_command_line_trains_and_publishes(tmp_path: Path) -> None:

@@ -15,7 +15,13 @@ from mmms_training.config import TrainConfig, override
 @click.option("--preset", default="nano", show_default=True, help="Configuration of the network.")
 @click.option("--modalities", default=None, help="Comma-separated names; the preset's own by default.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for state, log and checkpoint.")
-@click.option("--weights", "start", type=click.Path(path_type=Path), default=None, help="Checkpoint to start from.")
+@click.option(
+    "--weights",
+    "start",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Checkpoint, or folder of an earlier run, to start from.",
+)
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Any setting of TrainConfig.")
 @click.option("--stop-after", type=float, default=None, metavar="SECONDS", help="Stop early, resumable.")
 @click.option("--publish", type=click.Path(path_type=Path), default=None, help="Also write the weights in fp16 here.")

@@ -38,6 +38,7 @@ class TrainConfig:
     dice_weight: float = 1.0  # of the soft Dice loss beside the normalised focal loss; the paper's recipe has none
     affinity_weight: float = 1.0  # of the auxiliary loss on the features; the paper's recipe has none
     feature_steps: int = 150  # first steps in which the auxiliary loss is alone: no clicks yet, so they are cheap
+    is_encoder_frozen: bool = False  # train CSNet and MSPatchEmbed alone, on the features of --weights
     learning_rate: float = 1.5e-3  # at the peak
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.02

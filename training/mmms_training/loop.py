@@ -54,10 +54,13 @@ class Trainer:
         self.device = self.group.device
         torch.manual_seed(config.seed)
         self.model = build_mmms(preset(config.preset, config.modalities), config.resolution).to(self.device)
-        if start is not None:
-            _load_start(self.model, start)
-        self.ema = {name: value.detach().clone() for name, value in stored_weights(self.model).items()}
         self.affinity = AffinityLoss(self.model.config.pyramid_channels).to(self.device)
+        if start is not None:
+            _load_start(self.model, self.affinity, start)
+        if config.is_encoder_frozen:
+            self.model.freeze_encoder()
+            self.affinity.requires_grad_(False)
+        self.ema = {name: value.detach().clone() for name, value in stored_weights(self.model).items()}
         self.trainable = [p for m in (self.model, self.affinity) for p in m.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.trainable, config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
@@ -149,13 +152,14 @@ class Trainer:
             group["lr"] = learning_rate(self.step, config)
         torch.manual_seed((config.seed * 1_000_003 + self.step) * 1_009 + self.group.rank)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.is_bf16):
-            mixed = self.model.encode(
-                batch["image"].to(self.device).float(),
-                [m.to(self.device).float() for m in batch["modalities"]],
-                batch["presence"].to(self.device),
-            )
+            with torch.set_grad_enabled(not config.is_encoder_frozen):
+                mixed = self.model.encode(
+                    batch["image"].to(self.device).float(),
+                    [m.to(self.device).float() for m in batch["modalities"]],
+                    batch["presence"].to(self.device),
+                )
             loss = torch.zeros((), device=self.device)
-            if config.affinity_weight:
+            if config.affinity_weight and not config.is_encoder_frozen:
                 loss = config.affinity_weight * self.affinity(mixed, batch["labels"].to(self.device))
             if self.step >= config.feature_steps:
                 loss = loss + self._click_loss(mixed, batch["labels"].numpy())
@@ -263,10 +267,11 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     return config.learning_rate * (config.final_share + (1.0 - config.final_share) * cosine)
 
 
-def _load_start(model: MMMS, path: Path) -> None:
+def _load_start(model: MMMS, affinity: AffinityLoss, path: Path) -> None:
+    """Take over a checkpoint, or the folder of an earlier run with the heads of its auxiliary loss."""
     from mmms_training.checkpoint import read_checkpoint
 
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path / CHECKPOINT_NAME if path.is_dir() else path)
     if checkpoint.config != model.config:
         raise DataError(
             f"Expected a checkpoint of preset {model.config.preset!r} with these modalities but {path} holds "
@@ -274,6 +279,8 @@ def _load_start(model: MMMS, path: Path) -> None:
             "another."
         )
     model.load_state_dict(checkpoint.weights, strict=False)
+    if (path / STATE_NAME).is_file():
+        affinity.load_state_dict(torch.load(path / STATE_NAME, map_location="cpu", weights_only=True)["affinity"])
 
 
 def _single_thread(_worker: int) -> None:

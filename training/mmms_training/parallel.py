@@ -31,14 +31,19 @@ class ProcessGroup:
         return self.rank == 0
 
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Replace every gradient by its mean over the processes; parameters without one count as zero."""
+        """Replace every gradient by its mean over the processes.
+
+        A parameter without one is left alone, and not decayed by the optimizer; which these are depends on the phase
+        of the training alone, so it is the same in all processes.
+        """
         if self.size == 1:
             return
-        flat = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in parameters])
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([g.flatten() for g in gradients])
         dist.all_reduce(flat)
         flat /= self.size
-        for p, mean in zip(parameters, torch.split(flat, [p.numel() for p in parameters]), strict=True):
-            p.grad = mean.view_as(p).clone()
+        for gradient, mean in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
 
     def close(self) -> None:
         if self.size > 1 and dist.is_initialized():

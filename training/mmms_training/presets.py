@@ -88,6 +88,7 @@ PRESETS: dict[str, MMMSConfig] = {
             modalities=_known("thermal", "depth"),
             pyramid_channels=(32, 64, 128, 160),
             heads=(1, 2, 4, 5),
+            reduction_rates=(4, 2, 1, 1),  # keys every 16 px: small surfaces have keys of their own
             encoder_depths=(1, 1, 1, 1),
             csnet_depths=(1, 1, 2, 1),
             head_width=96,

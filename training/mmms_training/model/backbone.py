@@ -82,6 +82,8 @@ class NanoViT(nn.Module):
         for block in self.blocks:
             assert isinstance(block, NanoBlock)
             nn.init.normal_(block.position.weight, 0.0, 0.02)
+            query, key, _ = block.qkv.weight.data.chunk(3)
+            key.copy_(query)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         quarter = self.to_quarter(self.to_half(pixels))

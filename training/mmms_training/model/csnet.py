@@ -35,6 +35,12 @@ class MLPHead(nn.Module):
         self.norm = nn.BatchNorm2d(width)
         self.classify = nn.Conv2d(width, 1, 1)
 
+    def initialize(self) -> None:
+        """Begin unsure: small logits around the share of the image that one surface usually has."""
+        nn.init.normal_(self.classify.weight, 0.0, 0.05)
+        assert self.classify.bias is not None
+        nn.init.constant_(self.classify.bias, -1.5)
+
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
         size_hw = pyramid[0].shape[-2:]
         slices = torch.split(self.mix.weight, self.mix.out_channels, dim=1)[::-1]

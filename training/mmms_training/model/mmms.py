@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmms_training.model.backbone import Backbone, NanoViT, build_backbone
-from mmms_training.model.csnet import CSNet
+from mmms_training.model.csnet import CSNet, MLPHead
 from mmms_training.model.mmfuser import MMFuser
 from mmms_training.model.ms_patch_embed import MSPatchEmbed, draw_disks
 from mmms_training.model.parallel_fpn import SCALES, ParallelFPN
@@ -27,15 +27,32 @@ class MMMS(nn.Module):
     def __init__(self, config: MMMSConfig, backbone: Backbone) -> None:
         super().__init__()
         self.config = config
+        self._encoder_frozen = False
         self.parallel_fpn = ParallelFPN(backbone.channels, config.pyramid_channels)
         self.mmfuser = MMFuser(config)
         self.ms_patch_embed = MSPatchEmbed(config.pyramid_channels)
         self.csnet = CSNet(config)
         self.apply(initialize)
         self.ms_patch_embed.initialize()
+        assert isinstance(self.csnet.head, MLPHead)
+        self.csnet.head.initialize()
         self.backbone = backbone
         if isinstance(backbone.vit, NanoViT):
             backbone.vit.initialize()
+
+    def freeze_encoder(self) -> None:
+        """Keep everything that runs once per image as it is, in evaluation mode; only the click network learns."""
+        self._encoder_frozen = True
+        for part in (self.backbone, self.parallel_fpn, self.mmfuser):
+            part.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> MMMS:
+        super().train(mode)
+        if self._encoder_frozen:
+            for part in (self.backbone, self.parallel_fpn, self.mmfuser):
+                part.eval()
+        return self
 
     def encode(self, image: Tensor, modalities: Sequence[Tensor] = (), presence: Tensor | None = None) -> list[Tensor]:
         """Once per image: RGB [B, 3, S, S] in [0, 255], modalities [B, C_m, S, S], presence [B, M] -> f_mix."""

@@ -61,10 +61,11 @@ class MSPatchEmbed(nn.Module):
         )
 
     def initialize(self) -> None:
-        """Weights such that one disk (81 px) answers with about 1, whatever the kernel's size."""
-        for projection in self.projections:
+        """Weights such that a disk, and a previous mask that covers the whole kernel, answer with about 1."""
+        for projection, scale in zip(self.projections, SCALES, strict=True):
             assert isinstance(projection, nn.Conv2d) and projection.bias is not None
-            nn.init.normal_(projection.weight, 0.0, 0.1)
+            nn.init.normal_(projection.weight[:, :1], 0.0, 1.0 / scale)
+            nn.init.normal_(projection.weight[:, 1:], 0.0, max(1.0 / scale, 1.0 / 9.0))  # a disk has 81 px
             nn.init.zeros_(projection.bias)
 
     def forward(self, interaction: Tensor) -> list[Tensor]:

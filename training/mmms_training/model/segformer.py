@@ -145,15 +145,19 @@ class SegformerEncoder(nn.Module):
 
 
 def initialize(module: nn.Module) -> None:
-    """Truncated normal for linear layers, fan-out normal for convolutions.
+    """Truncated normal for linear layers, fan-out normal for convolutions; an attention begins with equal queries and
+    keys.
 
     The usual 0.02 belongs to widths around 768; narrow networks need the same spread of the sums, so it goes with the
-    number of inputs.
+    number of inputs. With equal projections a token attends first to tokens like itself (mimetic initialisation,
+    Trockman and Kolter, 2023), which is where a click must spread to.
     """
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.55 / module.in_features**0.5)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+    elif isinstance(module, ReducedAttention):  # after its parts: ``apply`` goes from the leaves to the root
+        module.key.weight.data.copy_(module.query.weight.data)
     elif isinstance(module, nn.Conv2d):
         fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
         nn.init.normal_(module.weight, 0.0, (2.0 / fan_out) ** 0.5)
