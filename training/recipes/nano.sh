@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Trains the shipped `nano` checkpoint from nothing on synthetic scenes, in four phases, each of which starts from the one
+# before. Run it again after an interruption: finished phases are skipped, the others resume.
+#
+#   training/recipes/nano.sh OUT        # writes OUT/nano.safetensors
+set -euo pipefail
+out=${1:?usage: training/recipes/nano.sh OUT}
+export OMP_NUM_THREADS=1
+
+phase() { # name, then what to start from (or "nothing"), then settings
+  local name=$1 start=$2 settings=()
+  shift 2
+  for setting in "$@"; do settings+=(--set "$setting"); done
+  [[ $start == nothing ]] || settings+=(--weights "$out/$start")
+  torchrun --standalone --nproc-per-node 2 -m mmms_training --out "$out/$name" \
+    --publish "$out/$name/nano.safetensors" "${settings[@]}"
+}
+
+# 1. Features that tell surfaces apart; no click network yet, so a step is cheap.
+phase 1-features nothing seed=21 steps=1600 feature_steps=1600 warmup_steps=50 learning_rate=0.003 \
+  batch_size=6 resolution=192 'crop_scale=[0.4,0.9]' scene_reuse=4
+
+# 2. The click network alone, on those features, on small crops.
+phase 2-clicks 1-features seed=22 steps=1000 is_encoder_frozen=true feature_steps=0 learning_rate=0.002 final_share=0.2 \
+  batch_size=8 resolution=128 'crop_scale=[0.3,0.65]' min_area_px=32 clicks.max_next=4 scene_reuse=4
+
+# 3. Both together.
+phase 3-joint 2-clicks seed=23 steps=900 feature_steps=0 affinity_weight=0.5 learning_rate=0.001 final_share=0.1 \
+  batch_size=6 resolution=192 'crop_scale=[0.4,0.9]' clicks.max_next=5 scene_reuse=4
