@@ -66,8 +66,7 @@ build/mmms_dinov2_b14-random: | $(VENV)/.dev-stamp
 	$(BIN)/mmms-export --preset mmms_dinov2_b14 --random-weights --out $@
 
 train: $(VENV)/.dev-stamp ## Train the shipped nano checkpoint again, from nothing (resumes)
-	OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node 2 -m mmms_training --out build/train-nano \
-		--publish build/train-nano/nano.safetensors
+	PATH="$(CURDIR)/$(BIN):$$PATH" training/recipes/nano.sh build/train-nano
 
 samples: $(VENV)/.dev-stamp ## Write the sample pair of the demo again
 	$(BIN)/python samples/make_samples.py

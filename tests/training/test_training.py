@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +21,7 @@ from mmms_training.loop import CHECKPOINT_NAME, Trainer, learning_rate
 from mmms_training.model.mmms import build_mmms
 from mmms_training.presets import preset
 
+ROOT = Path(__file__).parents[2]
 SMALL = [
     "resolution=64", "scene_px=64", "batch_size=2", "surfaces_per_image=2", "steps=6", "workers=0", "is_bf16=false",
     "min_area_px=8", "warmup_steps=2", "checkpoint_every=2", "log_every=1", "feature_steps=0", "learning_rate=0.001",
@@ -113,6 +116,17 @@ def test_unknown_setting_suggests_the_nearest() -> None:
         override(TrainConfig(), ["clicks.max_nxt=1"])
 
 
+def test_recipe_of_nano_has_settings_that_exist_and_phases_that_follow_each_other() -> None:
+    text = (ROOT / "training" / "recipes" / "nano.sh").read_text().replace("\\\n", " ")
+    before = "nothing"
+    for _, name, start, *settings in (shlex.split(line) for line in text.splitlines() if re.match(r"phase \d", line)):
+        assert start == before
+        config = override(TrainConfig(), settings)
+        assert config.steps > 0 and config.resolution % 32 == 0
+        before = name
+    assert before == "4-large"
+
+
 def test_setting_of_another_type_is_refused() -> None:
     with pytest.raises(UsageError, match=r"steps to be int \(now \d+\) but got 'many'"):
         override(TrainConfig(), ["steps=many"])
@@ -128,6 +142,8 @@ def test_learning_rate_warms_up_and_ends_low() -> None:
     assert learning_rate(0, config) == pytest.approx(0.1)
     assert learning_rate(9, config) == pytest.approx(1.0)
     assert learning_rate(100, config) == pytest.approx(0.1)
+    longer = override(config, ["schedule_steps=190"])
+    assert learning_rate(100, longer) == pytest.approx(0.55)  # half way down
 
 
 def test_samples_depend_on_seed_and_number_alone() -> None:

@@ -43,7 +43,8 @@ class TrainConfig:
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.02
     warmup_steps: int = 30
-    final_share: float = 0.02  # of the peak learning rate at the last step (cosine)
+    final_share: float = 0.02  # of the peak learning rate at the end of the cosine
+    schedule_steps: int = 0  # length of the cosine; 0 = ``steps``. A phase that others follow may end before it
     gradient_clip: float = 1.0  # largest norm
     ema_decay: float = 0.998  # of the averaged weights that are saved
     is_bf16: bool = True

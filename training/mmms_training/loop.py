@@ -262,7 +262,8 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     """Linear warm-up, then a cosine from the peak to ``final_share`` of it."""
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
-    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    length = config.schedule_steps or config.steps
+    progress = (step - config.warmup_steps) / max(1, length - config.warmup_steps)
     cosine = 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
     return config.learning_rate * (config.final_share + (1.0 - config.final_share) * cosine)
 
