@@ -58,6 +58,26 @@ def test_engines_agree_with_eager(source, exported: Path, engine: str, precision
     assert report.eager_span[0] < 0.05 and report.eager_span[1] > 0.95
 
 
+def test_clicks_land_on_their_pixel_in_bf16(tmp_path: Path) -> None:
+    """bf16 has 8 bits: it knows no odd coordinate above 256, unless the engine keeps coordinates out of it."""
+    side = 448
+    large = load_source(None, preset("nano"), side, None, random_weights=True)
+    contract = model_contract(large.model, side, large.name, large.sha256, "openvino", "bf16")
+    spread_random_head(large.model, contract)
+    spec = contract.models()["csnet"]
+    traced = example_inputs(spec.inputs, contract, seed=0, batch=2)
+    onnx.save(stage_to_onnx(build_stages(large.model, contract)["csnet"], spec, traced), tmp_path / "csnet.onnx")
+    arrays = {k: v.numpy() for k, v in example_inputs(spec.inputs, contract, seed=3, batch=1).items()}
+    arrays["point_labels"][:] = -1
+    arrays["point_labels"][0, :8] = 1
+    arrays["point_coords"][0, :8] = np.random.default_rng(0).uniform(257, 440, (8, 2))
+    moved = {**arrays, "point_coords": arrays["point_coords"] + 3.0}
+    exact, reduced = (StageEngine(tmp_path / "csnet.onnx", "openvino", p) for p in ("fp32", "bf16"))
+    expected = exact(arrays)["mask"].astype(int)
+    shift = np.abs(exact(moved)["mask"].astype(int) - expected).mean()  # what three pixels make
+    assert np.abs(reduced(arrays)["mask"].astype(int) - expected).mean() < 0.5 * shift
+
+
 def test_batch_of_csnet_equals_its_rows(source, exported: Path) -> None:  # type: ignore[no-untyped-def]
     contract = contract_of(source)
     inputs = example_inputs(contract.models()["csnet"].inputs, contract, seed=3, batch=3)

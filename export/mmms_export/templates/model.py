@@ -32,6 +32,13 @@ class OpenVINOEngine:
             self.precision = "fp32"
         model = core.read_model(path)
         model.reshape({port: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
+        self.outputs = [port.any_name for port in model.outputs]
+        if self.precision == "bf16":
+            # A click's coordinates must not be rounded to 8 bits: the disks would land elsewhere. OpenVINO keeps what
+            # leads to an output, up to the first matrix product, in fp32; so the cells that the disks fill are one.
+            scatters = [op for op in model.get_ops() if op.get_type_name() == "ScatterElementsUpdate"]
+            if scatters:
+                model.add_outputs([op.input_value(1) for op in scatters])
         options = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[self.precision],
@@ -40,7 +47,6 @@ class OpenVINOEngine:
             options["INFERENCE_NUM_THREADS"] = str(threads)
         compiled = core.compile_model(model, "CPU", options)
         self.request = compiled.create_infer_request()
-        self.outputs = [port.any_name for port in compiled.outputs]
 
     def infer(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Inputs by name, batch 1, to outputs by name. The outputs are overwritten by the next call."""
