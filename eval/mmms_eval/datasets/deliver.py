@@ -25,7 +25,6 @@ from mmms_eval.datasets.paired import (
     Split,
     choose_split,
     find_root,
-    match_keys,
     need_folder,
     offset_ids,
 )
@@ -104,7 +103,7 @@ def open_deliver(options: DatasetOptions) -> DeLiVER:
     """List and pair the files of a split, or of ``SPLIT/WEATHER`` or ``SPLIT/CORNER_CASE``."""
     root, split = find_root(CARD, options), choose_split(CARD, options, (*WEATHERS, *CORNER_CASES))
     roles = ("image", "labels", *options.readable(CARD.modalities))
-    keys = match_keys({role: _keys(root, role, split) for role in roles})
+    keys = sorted({key for role in roles for key in _keys(root, role, split)})
     entries = [Entry(key, {role: _file(root, role, key) for role in roles}) for key in keys]
     return DeLiVER.open(CARD, options, root, split, entries)
 

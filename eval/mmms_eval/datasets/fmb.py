@@ -7,19 +7,15 @@ Four parallel folders with the same file names and no list files. There is no va
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from mmms_eval.datasets.folder import list_files
 from mmms_eval.datasets.paired import (
     PUBLISHED_VAL,
     Card,
-    Entry,
     PairedDataset,
     choose_split,
     find_root,
-    match_keys,
     need_folder,
     offset_ids,
+    pair_folders,
 )
 from mmms_eval.datasets.sample import IGNORE, DatasetOptions
 
@@ -53,11 +49,8 @@ def open_fmb(options: DatasetOptions) -> PairedDataset:
     """
     root, split = find_root(CARD, options), choose_split(CARD, options)
     roles = ("image", "labels", *options.readable(CARD.modalities))
-    entries = [entry for name in split.names for entry in _entries(root, name, roles)]
+    entries = []
+    for name in split.names:
+        folders = {role: need_folder(CARD, root / name / _FOLDERS[role]) for role in roles}
+        entries += pair_folders(folders, f"{name}/")
     return PairedDataset.open(CARD, options, root, split, entries)
-
-
-def _entries(root: Path, split: str, roles: tuple[str, ...]) -> list[Entry]:
-    folders = {role: need_folder(CARD, root / split / _FOLDERS[role]) for role in roles}
-    keys = match_keys({role: list_files(folder) for role, folder in folders.items()})
-    return [Entry(f"{split}/{key}", {role: folders[role] / f"{key}.png" for role in roles}) for key in keys]

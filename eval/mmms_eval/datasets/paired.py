@@ -7,7 +7,8 @@ paired by the parts of their paths, never by replacing text in a path: the train
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from mmms_client.contract import ModalitySpec
 from mmms_client.errors import DataError, UsageError
 from mmms_client.readers import read_image, read_modality
 from mmms_client.units import UNITS_FILE, ValueRule, apply_rule, read_rules
+from mmms_eval.datasets.folder import list_files
 from mmms_eval.datasets.labels import map_ids, read_labels
 from mmms_eval.datasets.sample import IGNORE, DatasetOptions, Sample, shorten
 
@@ -130,6 +132,7 @@ class PairedDataset:
         """Verify ``entries`` (all of the split) and make the data set of the first ``max_images``.
 
         Raises:
+            UsageError: an image twice, or ``include_unlabelled`` where there is nothing to include.
             DataError: missing files, which it lists, unless ``keep_going``; another number of images than
                 published unless ``partial``; no image at all.
         """
@@ -141,6 +144,12 @@ class PairedDataset:
             raise UsageError(
                 f"Expected --include-unlabelled with a data set that leaves its unlabelled pixels open but got "
                 f"{card.name!r}; drop the option."
+            )
+        twice = sorted(key for key, times in Counter(entry.key for entry in entries).items() if times > 1)
+        if twice:
+            raise UsageError(
+                f"Expected --split {split.asked!r} to have each image once but got {shorten(twice)} twice; name one of "
+                "the splits that share them."
             )
         _check_files(card, root, entries, options)
         expected = _check_count(card, root, split, entries, options)
@@ -321,15 +330,25 @@ def read_list(card: Card, file: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "no text"
         raise DataError(f"Expected the list {str(file)!r} but got {reason!r}; arrange {card.where}.") from error
-    twice = sorted({stem for stem in stems if stems.count(stem) > 1}) if len(set(stems)) < len(stems) else []
+    twice = sorted(stem for stem, times in Counter(stems).items() if times > 1)
     if twice:
         raise DataError(f"Expected each name once in {str(file)!r} but got {shorten(twice)} twice; remove the repeats.")
     return stems
 
 
-def match_keys(found: Mapping[str, Iterable[str]]) -> list[str]:
-    """All keys that any of the folders has, sorted, so that a file without its partners is noticed."""
-    return sorted(set().union(*found.values()))
+def pair_folders(folders: Mapping[str, Path], key_prefix: str = "") -> list[Entry]:
+    """Entries of parallel folders, by role, whose files differ in nothing but the extension.
+
+    A name that any folder has makes an entry, so that a file without its partners is noticed.
+    """
+    found = {role: list_files(folder) for role, folder in folders.items()}
+    return [
+        Entry(
+            key_prefix + key,
+            {role: found[role].get(key, folder / f"{key}.*") for role, folder in folders.items()},
+        )
+        for key in sorted(set().union(*found.values()))
+    ]
 
 
 def _check_files(card: Card, root: Path, entries: Sequence[Entry], options: DatasetOptions) -> None:

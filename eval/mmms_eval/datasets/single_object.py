@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmms_client.readers import read_image
-from mmms_eval.datasets.folder import list_files
-from mmms_eval.datasets.paired import Card, Entry, PairedDataset, choose_split, find_root, match_keys, need_folder
+from mmms_eval.datasets.paired import Card, Entry, PairedDataset, choose_split, find_root, need_folder, pair_folders
 from mmms_eval.datasets.sample import IGNORE, NO_SURFACE, DatasetOptions
 
 UNKNOWN_LEVEL = 128
@@ -85,9 +84,5 @@ def open_single_object(name: str, options: DatasetOptions) -> SingleObject:
     card = layout.card
     root, split = find_root(card, options), choose_split(card, options)
     folders = {"image": need_folder(card, root / layout.images), "labels": need_folder(card, root / layout.masks)}
-    found = {role: list_files(folder) for role, folder in folders.items()}
-    entries = [
-        Entry(key, {role: found[role].get(key, folder / f"{key}.*") for role, folder in folders.items()})
-        for key in match_keys(found)
-    ]
+    entries = pair_folders(folders)
     return SingleObject.open(card, options, root, split, entries)

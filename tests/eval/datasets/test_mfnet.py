@@ -82,6 +82,13 @@ def test_day_and_night_lists(tree: Tree) -> None:
     assert len(open_tree("mfnet", root, "test_night", partial=False)) == len(stems(root, "test"))
 
 
+def test_splits_that_share_images_cannot_be_joined(tree: Tree) -> None:
+    with pytest.raises(UsageError, match=r"Expected --split 'test\+test_day' to have each image once but got 0"):
+        root = tree("mfnet")
+        (root / "test_day.txt").write_text("\n".join(stems(root, "test")))
+        open_tree("mfnet", root, "test+test_day")
+
+
 def test_what_is_not_annotated_is_background_or_a_surface_on_request(tree: Tree) -> None:
     root = tree("mfnet")
     labels = np.zeros((24, 32), np.uint8)
