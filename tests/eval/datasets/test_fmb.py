@@ -100,6 +100,15 @@ def test_a_modality_that_is_left_out_need_not_be_there(tree: Tree) -> None:
     assert open_tree("fmb", root, modalities=())[0].modalities == {}
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_thermal_that_is_stored_as_colour_is_one_channel(tree: Tree, mode: str) -> None:
+    root = tree("fmb")
+    before = open_tree("fmb", root)[0].modalities["thermal"]
+    for path in root.glob("test/Infrared/*"):
+        Image.fromarray(read(path)).convert(mode).save(path)
+    assert np.array_equal(open_tree("fmb", root)[0].modalities["thermal"], before)
+
+
 def test_a_modality_of_another_size_is_named(tree: Tree) -> None:
     root = tree("fmb")
     victim = first(root, "test/Infrared/*")
