@@ -29,6 +29,10 @@ FEATURES = ("auto", "ensemble", "shared-memory", "plain")
 @click.command()
 @click.option("--dataset", "dataset_name", type=click.Choice(sorted(DATASETS)), default="synthetic", show_default=True)
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of the data set.")
+@click.option("--split", help="Of a published data set: see docs/datasets.md; its test split by default.")
+@click.option("--partial", is_flag=True, help="Accept other numbers of images, or sizes, than published.")
+@click.option("--include-unlabelled", is_flag=True, help="MFNet: what is not annotated is a surface too.")
+@click.option("--keep-going", is_flag=True, help="Count and name images whose files are broken, and go on.")
 @click.option("--images", type=click.IntRange(min=1), help="Number of images; all, or 50 synthetic ones, by default.")
 @click.option(
     "--size", type=click.IntRange(min=1), default=256, show_default=True, help="Side of synthetic images, px."
@@ -79,8 +83,11 @@ def run(
     ``describe`` is asked after the evaluation: a served predictor chooses its path at the first image.
     """
     check_modalities(dataset, predictor.contract, protocol.modalities)
-    ours = _evaluate(predictor, dataset, protocol, options["workers"], predictor.contract.preset, "")
+    keep_going = options.get("keep_going", False)
+    ours = _evaluate(predictor, dataset, protocol, options["workers"], predictor.contract.preset, "", keep_going)
     ours = dataclasses.replace(ours, description=describe())
+    for broken in ours.broken:
+        click.echo(f"broken:   image {broken.index}: {broken.error}", err=True)
     if ours.summary.surfaces == 0:
         raise DataError(
             f"Expected surfaces of at least {protocol.smallest_area_px} px in {dataset.name!r} but got "
@@ -88,7 +95,7 @@ def run(
         )
     evaluations = [ours]
     if options["baselines"]:
-        evaluations += evaluate_baselines(dataset, protocol, options["workers"])
+        evaluations += evaluate_baselines(dataset, protocol, options["workers"], keep_going)
     print_report(evaluations, dataset)
     if options["json_file"] is not None:
         report.write_document(options["json_file"], report.document(evaluations, dataset))
@@ -96,13 +103,15 @@ def run(
     return evaluations
 
 
-def evaluate_baselines(dataset: Dataset, protocol: EvaluationProtocol, workers: int) -> list[Evaluation]:
+def evaluate_baselines(
+    dataset: Dataset, protocol: EvaluationProtocol, workers: int, keep_going: bool = False
+) -> list[Evaluation]:
     """All baselines on the same images and protocol; of the disks, the one with the lowest NoC@80."""
     every = []
     for make in BASELINES:
         baseline = make()
         name = baseline.contract.preset
-        every.append(_evaluate(baseline, dataset, protocol, workers, name, "no training, RGB only"))
+        every.append(_evaluate(baseline, dataset, protocol, workers, name, "no training, RGB only", keep_going))
     disks = [evaluation for evaluation in every if evaluation.name.startswith("disk")]
     best_disk = min(disks, key=lambda evaluation: (evaluation.summary.noc["80"], evaluation.name))
     return [best_disk, *(evaluation for evaluation in every if evaluation not in disks)]
@@ -167,6 +176,10 @@ def open_dataset(name: str, options: dict[str, Any], protocol: EvaluationProtoco
             modalities=protocol.modalities,
             specs=contract.modalities,
             rules=dict(parse_scale(text) for text in options["scales"]),
+            split=options["split"],
+            keep_going=options["keep_going"],
+            partial=options["partial"],
+            include_unlabelled=options["include_unlabelled"],
         )
     )
 
@@ -191,6 +204,7 @@ def _evaluate(
     workers: int,
     name: str,
     description: str,
+    keep_going: bool,
 ) -> Evaluation:
     with _progress(name, len(dataset)) as on_image:
         return evaluate(
@@ -201,6 +215,7 @@ def _evaluate(
             description=description,
             workers=workers,
             on_image=on_image,
+            keep_going=keep_going,
         )
 
 

@@ -1,11 +1,11 @@
 """Results as a table for the terminal and as a JSON document.
 
-Schema ``mmms-bench``, version 1::
+Schema ``mmms-bench``, version 2 (1 had no ``broken``)::
 
     schema, schema_version
     created_utc, versions           when and with what; not part of the deterministic results
     protocol                        mmms_eval.protocol.EvaluationProtocol
-    dataset                         name, number of images, split or seeds, modalities
+    dataset                         name, number of images, split or seeds, label rule, modalities
     evaluations: [                  one per model, the served one first
       name, description
       model                         preset, checkpoint and its hash, resolution, modalities, engine, precision
@@ -14,6 +14,7 @@ Schema ``mmms-bench``, version 1::
       images: [ key, size_hw, modalities, too_small,
                 surfaces: [ surface_id, name, area_px, clicks: [[x_px, y_px, 1 or 0]], ious, joint: {...} ],
                 visits: [[surface_id, clicks, iou]] ]
+      broken: [ index, error ]      images left out by --keep-going: place in the data set, and why
       timing                        milliseconds as the client saw them; not deterministic
     ]
 
@@ -25,6 +26,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -38,7 +40,7 @@ from mmms_eval.runner import Evaluation
 from mmms_eval.summary import Summary
 
 SCHEMA = "mmms-bench"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 TABLE_NOC = (0.80, 0.85, 0.90)  # the columns of the paper's tables
 
 
@@ -94,6 +96,8 @@ def remarks(evaluation: Evaluation) -> list[str]:
         )
     if summary.surfaces_too_small:
         lines.append(f"{summary.surfaces_too_small} surfaces under {protocol.smallest_area_px} px were left out")
+    if evaluation.broken:
+        lines.append(f"{len(evaluation.broken)} images are broken and were left out (--keep-going)")
     if summary.images_without_surfaces:
         lines.append(f"{summary.images_without_surfaces} images have no surface")
     return lines
@@ -157,6 +161,7 @@ def document(evaluations: Sequence[Evaluation], dataset: Dataset) -> dict[str, A
                 "modalities": modality_use(evaluation, dataset),
                 "summary": evaluation.summary.to_json(),
                 "images": [result.to_json() for result in evaluation.results],
+                "broken": [asdict(image) for image in evaluation.broken],
                 "timing": evaluation.timing,
             }
             for evaluation in evaluations

@@ -26,6 +26,14 @@ Progress = Callable[[ImageResult, ImageTiming | None], None]
 
 
 @dataclass(frozen=True)
+class BrokenImage:
+    """An image of which there is no result: its place in the data set, and why (which names the file)."""
+
+    index: int
+    error: str
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """One predictor on one data set. Everything but ``timings`` and ``wall_s`` is deterministic."""
 
@@ -36,6 +44,7 @@ class Evaluation:
     results: tuple[ImageResult, ...]
     timings: tuple[ImageTiming, ...]
     wall_s: float
+    broken: tuple[BrokenImage, ...] = ()
 
     @property
     def summary(self) -> Summary:
@@ -56,6 +65,7 @@ def evaluate(
     workers: int = 1,
     on_image: Progress | None = None,
     finished: Mapping[str, ImageResult] | None = None,
+    keep_going: bool = False,
 ) -> Evaluation:
     """Evaluate ``predictor`` on every image of ``dataset``.
 
@@ -70,24 +80,35 @@ def evaluate(
             ``None`` for an image of ``finished``.
         finished: results by sample key from an earlier run under the same protocol, which are taken as they
             are.
+        keep_going: an image that raises :class:`DataError` is left out and counted in ``broken``.
 
     Raises:
         UsageError: fewer clicks fit the model than the protocol needs, or ``workers`` is below 1.
-        DataError: the data set has no image.
+        DataError: the data set has no image, or, with ``keep_going``, none that can be read.
     """
     _check_request(predictor.contract, dataset, protocol, workers)
     start_s = time.perf_counter()
 
-    def work(index: int) -> tuple[ImageResult, ImageTiming | None]:
-        sample = dataset[index]
-        known = (finished or {}).get(sample.key)
-        return (known, None) if known is not None else evaluate_sample(predictor, sample, protocol)
+    def work(index: int) -> tuple[ImageResult, ImageTiming | None] | BrokenImage:
+        try:
+            sample = dataset[index]
+            known = (finished or {}).get(sample.key)
+            return (known, None) if known is not None else evaluate_sample(predictor, sample, protocol)
+        except DataError as error:
+            if not keep_going:
+                raise
+            return BrokenImage(index, str(error))
 
     results: list[ImageResult] = []
     timings: list[ImageTiming] = []
+    broken: list[BrokenImage] = []
     pool = ThreadPoolExecutor(workers, thread_name_prefix="bench")
     try:
-        for result, timing in pool.map(work, range(len(dataset))):
+        for outcome in pool.map(work, range(len(dataset))):
+            if isinstance(outcome, BrokenImage):
+                broken.append(outcome)
+                continue
+            result, timing = outcome
             results.append(result)
             if timing is not None:
                 timings.append(timing)
@@ -96,7 +117,14 @@ def evaluate(
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     wall_s = time.perf_counter() - start_s
-    return Evaluation(name, predictor.contract, description, protocol, tuple(results), tuple(timings), wall_s)
+    if not results:
+        raise DataError(
+            f"Expected an image of {dataset.name!r} that can be read but got {len(broken)} broken ones; the first: "
+            f"{broken[0].error}"
+        )
+    return Evaluation(
+        name, predictor.contract, description, protocol, tuple(results), tuple(timings), wall_s, tuple(broken)
+    )
 
 
 def evaluate_sample(

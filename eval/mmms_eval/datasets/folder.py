@@ -16,7 +16,7 @@ lists them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,11 @@ from mmms_client.errors import DataError, UsageError
 from mmms_client.readers import read_image, read_modality
 from mmms_client.units import UNITS_FILE, ValueRule, apply_rule, find_rule, read_rules
 from mmms_eval.datasets.labels import read_labels
-from mmms_eval.datasets.sample import DatasetOptions, Sample
+from mmms_eval.datasets.sample import DatasetOptions, Sample, shorten
 
 IMAGES, LABELS, NAMES_FILE = "rgb", "labels", "names.json"
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy"})
 TREE = f"ROOT/{IMAGES}/NAME.png, ROOT/{LABELS}/NAME.png and ROOT/MODALITY/NAME.png"
-_LISTED = 5  # missing files named in a message; the rest is counted
 
 
 @dataclass(frozen=True)
@@ -88,6 +87,7 @@ class FolderDataset:
 
 def open_folder(options: DatasetOptions) -> FolderDataset:
     """List and pair the files under ``root``. Raises :class:`UsageError` without a root."""
+    options.refuse_splits("folder")
     if options.root is None:
         raise UsageError(f"Expected --root with {TREE} but got no --root; give the folder of the data.")
     root = Path(options.root)
@@ -135,18 +135,12 @@ def _pair(root: Path, files: Mapping[str, Mapping[str, Path]]) -> tuple[str, ...
     if missing:
         raise DataError(
             f"Expected a file of each name in {', '.join(files)} of {str(root)!r} but got none for "
-            f"{_shorten(missing)}; "
+            f"{shorten(missing)}; "
             "add them, remove their partners, or leave a modality out with --modalities."
         )
     if not every:
         raise DataError(f"Expected images in {str(root / IMAGES)!r} but got none; arrange the data as {TREE}.")
     return tuple(every)
-
-
-def _shorten(names: Iterable[str]) -> str:
-    listed = list(names)
-    rest = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
-    return ", ".join(listed[:_LISTED]) + rest
 
 
 def _read_names(path: Path) -> dict[int, str]:

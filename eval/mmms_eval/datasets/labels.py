@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from mmms_client.errors import DataError
-from mmms_eval.datasets.sample import IGNORE
+from mmms_eval.datasets.sample import IGNORE, shorten
 
 _ID_MODES = ("L", "P", "I;16", "I;16B", "I")  # a palette is for the eye: its indices are the ids
 
 
-def read_labels(path: str | os.PathLike[str], ignore_ids: Sequence[int] = (255,)) -> NDArray[np.int32]:
+_COLOUR_MODES = ("RGB", "RGBA")
+
+
+def read_labels(
+    path: str | os.PathLike[str], ignore_ids: Sequence[int] = (255,), colour_channel: int | None = None
+) -> NDArray[np.int32]:
     """Read a one-channel label file as int32 [H, W], with :data:`IGNORE` for each of ``ignore_ids``.
 
     8- and 16-bit grey or palette PNG (or any such file that Pillow reads without loss), and NPY of an integer
     dtype. Values are widened before anything else is done with them, so that nothing wraps around.
+    ``colour_channel`` says which channel of an 8-bit colour picture holds the ids (0 is red); without it,
+    such a picture is refused.
 
     Raises :class:`DataError` for a file that is missing, broken, of several channels, or has ids outside 0 ..
     65535.
@@ -35,6 +42,8 @@ def read_labels(path: str | os.PathLike[str], ignore_ids: Sequence[int] = (255,)
                 kind = f"a picture of mode {picture.mode}"
                 is_usable = picture.mode in _ID_MODES and picture.format != "JPEG"
                 stored = np.asarray(picture)
+                if colour_channel is not None and picture.mode in _COLOUR_MODES and picture.format != "JPEG":
+                    is_usable, stored = True, stored[..., colour_channel]
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"Expected label file {name} but got {reason!r}; copy or export it again.") from error
@@ -50,3 +59,24 @@ def read_labels(path: str | os.PathLike[str], ignore_ids: Sequence[int] = (255,)
     labels[np.isin(labels, np.asarray(ignore_ids, np.int64))] = IGNORE
     narrowed: NDArray[np.int32] = labels.astype(np.int32)
     return narrowed
+
+
+def map_ids(labels: NDArray[np.int32], ids: Mapping[int, int], path: str | os.PathLike[str]) -> NDArray[np.int32]:
+    """Ids on disk int32 [H, W] (0 .. 65535) to surface ids by the table ``ids``.
+
+    Raises :class:`DataError` for an id that the table lacks, naming ``path``: the file is not of this data set.
+    """
+    counts = np.bincount(labels.ravel())
+    strange = [int(i) for i in np.flatnonzero(counts) if int(i) not in ids]
+    if strange:
+        known = ", ".join(map(str, sorted(ids)))
+        raise DataError(
+            f"Expected the label ids {known} in {os.fspath(path)!r} but got {shorten(map(str, strange))}; check "
+            "that it is the label file of this data set."
+        )
+    table = np.full(max(len(counts), 1), IGNORE, np.int32)
+    for stored, surface in ids.items():
+        if stored < len(table):
+            table[stored] = surface
+    mapped: NDArray[np.int32] = table[labels]
+    return mapped

@@ -15,11 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmms_client.contract import KNOWN_MODALITIES, ModalitySpec
+from mmms_client.errors import UsageError
 from mmms_client.joint_mask import Mask
 from mmms_client.units import ValueRule
 
 IGNORE = -1
 NO_SURFACE = 0
+_LISTED = 5  # names in a message; the rest is counted
+
+
+def shorten(names: Iterable[str]) -> str:
+    """The first names and the number of the others, for a message."""
+    listed = list(names)
+    rest = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
+    return ", ".join(listed[:_LISTED]) + rest
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,10 @@ class DatasetOptions:
             not in here are counted by ``modality_names`` and not read.
         rules: by modality, what the numbers in files mean; wins over a ``modalities.json`` beside them.
         ignore_ids: label values on disk that mean "ignore".
+        split: of a published data set; ``None`` takes its default.
+        keep_going: files that are missing do not stop the opening; reading their image raises.
+        partial: accept another number of images, or another size, than published.
+        include_unlabelled: make a surface of the pixels that a data set leaves unlabelled.
     """
 
     root: str | None = None
@@ -115,6 +128,18 @@ class DatasetOptions:
     specs: tuple[ModalitySpec, ...] = tuple(known.spec for known in KNOWN_MODALITIES.values())
     rules: Mapping[str, ValueRule] = field(default_factory=dict)
     ignore_ids: tuple[int, ...] = (255,)
+    split: str | None = None
+    keep_going: bool = False
+    partial: bool = False
+    include_unlabelled: bool = False
+
+    def refuse_splits(self, name: str) -> None:
+        """Raise :class:`UsageError` if options were given that only published data sets have."""
+        for option, value in (
+            ("--split", self.split), ("--partial", self.partial), ("--include-unlabelled", self.include_unlabelled),
+        ):  # fmt: skip
+            if value:
+                raise UsageError(f"Expected {option} with a published data set but got {name!r}; drop the option.")
 
     def readable(self, found: Iterable[str]) -> tuple[str, ...]:
         """Of the modalities found in the data: those to read, in the model's order."""

@@ -60,6 +60,7 @@ class SyntheticDataset:
 
 def open_synthetic(options: DatasetOptions) -> SyntheticDataset:
     """Held-out scenes of ``side_px`` x ``side_px``, beginning at seed 2 000 000 000 + ``seed``."""
+    options.refuse_splits("synthetic")
     if options.side_px < SMALLEST_SIDE_PX:
         raise UsageError(
             f"Expected scenes of at least {SMALLEST_SIDE_PX} px but got {options.side_px}; give a larger --size."
