@@ -14,6 +14,7 @@ from typing import Any, Literal
 from mmms_client.errors import UsageError
 
 FirstPass = Literal["worst", "all"]
+Zoom = Literal["none", "ritm"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class EvaluationProtocol:
     smallest_area_px: int = 1  # smaller surfaces are left out, and counted
     modalities: tuple[str, ...] | None = None  # None: all that both the data and the model have
     mean_iou_after: tuple[int, ...] = (1, 3, 5, 20)  # clicks after which a mean IoU is reported
+    flip: bool = False  # answer with the mean of the image and its mirror image
+    zoom: Zoom = "none"  # "ritm": encode the region around the predicted mask again, after the first click
+    resolution: int | None = None  # network size that was asked for, px; None: whatever the model has
 
     def __post_init__(self) -> None:
         _check(self.n_max >= 1, "at least 1 click per surface", self.n_max, "--n-max")
@@ -82,7 +86,8 @@ class EvaluationProtocol:
         modalities = "all" if self.modalities is None else ", ".join(self.modalities) or "none"
         return (
             f"N_max {self.n_max}, mask p > {self.mask_threshold:g}, NoCMS {self.nocms_label} first pass "
-            f"{self.first_pass}, surfaces from {self.smallest_area_px} px, modalities: {modalities}"
+            f"{self.first_pass}, surfaces from {self.smallest_area_px} px, modalities: {modalities}, "
+            f"flip {'on' if self.flip else 'off'}, zoom {'off' if self.zoom == 'none' else self.zoom}"
             + (f", traces end at IoU {self.stop_iou:g}" if self.stop_iou is not None else "")
         )
 

@@ -21,6 +21,7 @@ from mmms_eval.protocol import EvaluationProtocol
 from mmms_eval.results import ImageResult, ImageTiming, SurfaceResult
 from mmms_eval.summary import Summary, summarise, summarise_timing
 from mmms_eval.surface_simulation import SurfaceTrace, TimedModel, trace_surface
+from mmms_eval.wrappers import with_policies
 
 Progress = Callable[[ImageResult, ImageTiming | None], None]
 
@@ -87,6 +88,7 @@ def evaluate(
         DataError: the data set has no image, or, with ``keep_going``, none that can be read.
     """
     _check_request(predictor.contract, dataset, protocol, workers)
+    predictor = with_policies(predictor, protocol)
     start_s = time.perf_counter()
 
     def work(index: int) -> tuple[ImageResult, ImageTiming | None] | BrokenImage:
