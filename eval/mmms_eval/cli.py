@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ import click
 from mmms_client.contract import ModelContract
 from mmms_client.errors import DataError, OutputError, UsageError
 from mmms_client.predictor import Predictor
+from mmms_client.transport import Transport
 from mmms_client.units import parse_scale
 from mmms_eval import report
 from mmms_eval.baselines import BASELINES
 from mmms_eval.datasets import DATASETS, Dataset, DatasetOptions
+from mmms_eval.progress_file import ProgressFile, run_settings
 from mmms_eval.protocol import EvaluationProtocol
 from mmms_eval.results import ImageResult, ImageTiming
-from mmms_eval.runner import Evaluation, check_modalities, evaluate
+from mmms_eval.runner import Evaluation, Progress, check_modalities, check_resolution, evaluate
 
 FEATURES = ("auto", "ensemble", "shared-memory", "plain")
 
@@ -58,8 +61,12 @@ FEATURES = ("auto", "ensemble", "shared-memory", "plain")
 )
 @click.option("--stop-iou", type=float, help="End a surface's clicks at this IoU (0 to 1): faster, mIoU@k less exact.")
 @click.option("--min-area", type=int, default=1, show_default=True, help="Leave out smaller surfaces, px.")
+@click.option("--flip", is_flag=True, help="Answer with the mean of the image and its mirror image.")
+@click.option("--zoom", type=click.Choice(["none", "ritm"]), default="none", show_default=True, help="Zoom-in.")
+@click.option("--resolution", type=int, help="Refuse a model of another network size, px.")
 @click.option("--workers", type=int, default=2, show_default=True, help="Images at the same time.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write everything to this file.")
+@click.option("--restart", is_flag=True, help="Forget the finished images that a killed run with --json left.")
 def bench(dataset_name: str, url: str, features: str, deadline: float, **options: Any) -> None:
     """Measure the served model with simulated clicks: NoC, NoCMS, FRMS, failures, IoU after each click."""
     from mmms_client import TritonPredictor
@@ -81,37 +88,50 @@ def run(
     """Evaluate, print and write. Of ``options`` it takes ``baselines``, ``workers`` and ``json_file``.
 
     ``describe`` is asked after the evaluation: a served predictor chooses its path at the first image.
+
+    With ``json_file``, finished images are kept beside it until it is written, and a run that was killed goes on.
+    ``restart`` of ``options`` forgets them.
     """
     check_modalities(dataset, predictor.contract, protocol.modalities)
-    keep_going = options.get("keep_going", False)
-    ours = _evaluate(predictor, dataset, protocol, options["workers"], predictor.contract.preset, "", keep_going)
-    ours = dataclasses.replace(ours, description=describe())
-    for broken in ours.broken:
-        click.echo(f"broken:   image {broken.index}: {broken.error}", err=True)
-    if ours.summary.surfaces == 0:
-        raise DataError(
-            f"Expected surfaces of at least {protocol.smallest_area_px} px in {dataset.name!r} but got "
-            "none; lower --min-area or check the labels."
-        )
-    evaluations = [ours]
-    if options["baselines"]:
-        evaluations += evaluate_baselines(dataset, protocol, options["workers"], keep_going)
-    print_report(evaluations, dataset)
-    if options["json_file"] is not None:
-        report.write_document(options["json_file"], report.document(evaluations, dataset))
-        click.echo(f"written: {options['json_file']}")
+    check_resolution(predictor.contract, protocol.resolution)
+    server = _server_version(predictor)
+    with _open_progress(predictor.contract, dataset, protocol, server, options) as progress:
+        keep_going = options.get("keep_going", False)
+        name = predictor.contract.preset
+        ours = _evaluate(predictor, dataset, protocol, options["workers"], name, "", keep_going, progress)
+        ours = dataclasses.replace(ours, description=describe(), server_version=server)
+        for broken in ours.broken:
+            click.echo(f"broken:   image {broken.index}: {broken.error}", err=True)
+        if ours.summary.surfaces == 0:
+            raise DataError(
+                f"Expected surfaces of at least {protocol.smallest_area_px} px in {dataset.name!r} but got "
+                "none; lower --min-area or check the labels."
+            )
+        evaluations = [ours]
+        if options["baselines"]:
+            evaluations += evaluate_baselines(dataset, protocol, options["workers"], keep_going, progress)
+        print_report(evaluations, dataset)
+        if progress is not None:
+            report.write_document(options["json_file"], report.document(evaluations, dataset))
+            progress.remove()
+            click.echo(f"written: {options['json_file']}")
     return evaluations
 
 
 def evaluate_baselines(
-    dataset: Dataset, protocol: EvaluationProtocol, workers: int, keep_going: bool = False
+    dataset: Dataset,
+    protocol: EvaluationProtocol,
+    workers: int,
+    keep_going: bool = False,
+    progress: ProgressFile | None = None,
 ) -> list[Evaluation]:
     """All baselines on the same images and protocol; of the disks, the one with the lowest NoC@80."""
     every = []
     for make in BASELINES:
         baseline = make()
         name = baseline.contract.preset
-        every.append(_evaluate(baseline, dataset, protocol, workers, name, "no training, RGB only", keep_going))
+        description = "no training, RGB only"
+        every.append(_evaluate(baseline, dataset, protocol, workers, name, description, keep_going, progress))
     disks = [evaluation for evaluation in every if evaluation.name.startswith("disk")]
     best_disk = min(disks, key=lambda evaluation: (evaluation.summary.noc["80"], evaluation.name))
     return [best_disk, *(evaluation for evaluation in every if evaluation not in disks)]
@@ -125,7 +145,7 @@ def print_report(evaluations: list[Evaluation], dataset: Dataset) -> None:
     click.echo(f"model:    {', '.join(f'{key} {_plain(value)}' for key, value in facts.items())}")
     use = report.modality_use(ours, dataset)
     click.echo("sensors:  " + "; ".join(f"{key}: {', '.join(names) or 'none'}" for key, names in use.items()))
-    click.echo(f"protocol: {ours.protocol.describe()}")
+    click.echo(f"protocol: {report.protocol_line(ours, dataset)}")
     if ours.description:
         click.echo(f"path:     {ours.description}")
     click.echo("")
@@ -161,6 +181,9 @@ def make_protocol(options: dict[str, Any]) -> EvaluationProtocol:
         smallest_area_px=options["min_area"],
         modalities=modalities,
         mean_iou_after=tuple(k for k in (1, 3, 5, 20) if k <= options["n_max"]),
+        flip=options["flip"],
+        zoom=options["zoom"],
+        resolution=options["resolution"],
     )
 
 
@@ -205,8 +228,10 @@ def _evaluate(
     name: str,
     description: str,
     keep_going: bool,
+    progress: ProgressFile | None,
 ) -> Evaluation:
-    with _progress(name, len(dataset)) as on_image:
+    finished = {} if progress is None else progress.finished(name)
+    with _bar(name, len(dataset), len(finished)) as on_image:
         return evaluate(
             predictor,
             dataset,
@@ -215,16 +240,52 @@ def _evaluate(
             description=description,
             workers=workers,
             on_image=on_image,
+            finished=finished,
+            on_finished=None if progress is None else partial(progress.append, name),
             keep_going=keep_going,
         )
 
 
 @contextmanager
-def _progress(name: str, total: int) -> Iterator[Any]:
-    """A progress bar on standard error, if that is a terminal."""
+def _open_progress(
+    contract: ModelContract,
+    dataset: Dataset,
+    protocol: EvaluationProtocol,
+    server: str | None,
+    options: dict[str, Any],
+) -> Iterator[ProgressFile | None]:
+    """The finished images beside ``--json``, if there is one. Says what was found, and what an early end leaves."""
+    if options["json_file"] is None:
+        yield None
+        return
+    settings = run_settings(protocol, dataset, contract, server_version=server, **report.package_versions())
+    with ProgressFile.open(options["json_file"], settings, options.get("restart", False)) as progress:
+        if progress.images:
+            click.echo(f"resumed:  {progress.images} finished images of {str(progress.path)!r}", err=True)
+        try:
+            yield progress
+        except BaseException:
+            if progress.images:
+                kept = f"{progress.images} finished images in {str(progress.path)!r}; the same command goes on"
+                click.echo(f"kept:     {kept}", err=True)
+            else:
+                progress.remove()
+            raise
+
+
+def _server_version(predictor: Predictor) -> str | None:
+    """What the server behind a predictor calls itself; ``None`` in process."""
+    transport: Transport | None = getattr(predictor, "transport", None)
+    return None if transport is None else transport.server_version()
+
+
+@contextmanager
+def _bar(name: str, total: int, finished: int) -> Iterator[Progress]:
+    """A bar with rate (of new images) and time left on standard error, if that is a terminal."""
     from tqdm import tqdm
 
-    with tqdm(total=total, desc=name, unit="image", file=sys.stderr, disable=not sys.stderr.isatty()) as bar:
+    show = sys.stderr.isatty()
+    with tqdm(total=total, initial=finished, desc=name, unit="image", file=sys.stderr, disable=not show) as bar:
 
         def on_image(result: ImageResult, timing: ImageTiming | None) -> None:
             bar.update()

@@ -1,14 +1,15 @@
 """Results as a table for the terminal and as a JSON document.
 
-Schema ``mmms-bench``, version 2 (1 had no ``broken``)::
+Schema ``mmms-bench``, version 3 (2 had no flip, zoom, server and ``evaluations.protocol``; 1 had no ``broken``)::
 
     schema, schema_version
     created_utc, versions           when and with what; not part of the deterministic results
-    protocol                        mmms_eval.protocol.EvaluationProtocol
+    protocol                        mmms_eval.protocol.EvaluationProtocol: what was asked for
     dataset                         name, number of images, split or seeds, label rule, modalities
     evaluations: [                  one per model, the served one first
       name, description
       model                         preset, checkpoint and its hash, resolution, modalities, engine, precision
+      protocol                      all that has to be said beside the numbers; see docs/protocol.md
       modalities                    {used, unused, absent}: by both, by the data only, by the model only
       summary                       mmms_eval.summary.Summary; null where there is no surface
       images: [ key, size_hw, modalities, too_small,
@@ -23,6 +24,7 @@ IoUs are fractions in [0, 1] in full precision; keys of ``noc`` and ``failures``
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 from collections.abc import Sequence
@@ -40,7 +42,7 @@ from mmms_eval.runner import Evaluation
 from mmms_eval.summary import Summary
 
 SCHEMA = "mmms-bench"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 TABLE_NOC = (0.80, 0.85, 0.90)  # the columns of the paper's tables
 
 
@@ -115,6 +117,7 @@ def speed(evaluation: Evaluation) -> str:
         f"({click['count']} clicks), "
         f"{timing['per_click_with_encode_ms']:.1f} ms per click with the encode spread over the clicks, "
         f"{timing['wall_s']:.1f} s in all"
+        + (f", without {evaluation.taken_over} images of an earlier run" if evaluation.taken_over else "")
     )
 
 
@@ -141,6 +144,44 @@ def modality_use(evaluation: Evaluation, dataset: Dataset) -> dict[str, list[str
     }
 
 
+def stated_protocol(evaluation: Evaluation, dataset: Dataset) -> dict[str, Any]:
+    """All that has to be said beside the numbers, as JSON values: what was asked for, and what it met."""
+    contract, data, use = evaluation.contract, dataset.describe(), modality_use(evaluation, dataset)
+    return {
+        **evaluation.protocol.to_json(),
+        "resolution": contract.resolution,
+        "resolution_asked": evaluation.protocol.resolution,
+        "surface_ids": sorted({surface.surface_id for result in evaluation.results for surface in result.surfaces}),
+        "label_rule": data.get("label_rule"),
+        "modalities": use["used"],
+        "modalities_unused": use["unused"],
+        "modalities_absent": use["absent"],
+        "dataset": dataset.name,
+        "split": data.get("split"),
+        "seed": data.get("first_seed"),
+        "checkpoint": contract.checkpoint,
+        "checkpoint_sha256": contract.checkpoint_sha256,
+        "server_version": evaluation.server_version,
+        "engine": contract.engine,
+        "precision": contract.precision,
+        "clicks_batched": False,
+    }
+
+
+def protocol_line(evaluation: Evaluation, dataset: Dataset) -> str:
+    """:func:`stated_protocol` in one line, for a caption."""
+    said = stated_protocol(evaluation, dataset)
+    server = f"server {said['server_version']}" if said["server_version"] else "in process"
+    return (
+        f"{evaluation.protocol.describe()}; modalities used: {_listed(said['modalities'])}, unused: "
+        f"{_listed(said['modalities_unused'])}, absent: {_listed(said['modalities_absent'])}; {said['dataset']}, split "
+        f"{said['split'] or '-'}, seed {'-' if said['seed'] is None else said['seed']}, surfaces are label ids "
+        f"{_ranges(said['surface_ids'])}; checkpoint {said['checkpoint']} (sha256 "
+        f"{said['checkpoint_sha256'][:12] or '-'}) at {said['resolution']} px, {server}, {said['engine']} "
+        f"{said['precision']}, clicks not batched"
+    )
+
+
 def document(evaluations: Sequence[Evaluation], dataset: Dataset) -> dict[str, Any]:
     """Everything about a run, as JSON values. See the top of this module."""
     return {
@@ -149,7 +190,7 @@ def document(evaluations: Sequence[Evaluation], dataset: Dataset) -> dict[str, A
         "created_utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": {
             "python": platform.python_version(),
-            **_versions("mmms", "numpy", "opencv-python-headless"),
+            **package_versions(),
         },
         "protocol": evaluations[0].protocol.to_json(),
         "dataset": dataset.describe(),
@@ -158,6 +199,7 @@ def document(evaluations: Sequence[Evaluation], dataset: Dataset) -> dict[str, A
                 "name": evaluation.name,
                 "description": evaluation.description,
                 "model": model_facts(evaluation.contract),
+                "protocol": stated_protocol(evaluation, dataset),
                 "modalities": modality_use(evaluation, dataset),
                 "summary": evaluation.summary.to_json(),
                 "images": [result.to_json() for result in evaluation.results],
@@ -204,11 +246,25 @@ def _number(value: float, digits: int = 2) -> str:
     return "-" if value != value else f"{value:.{digits}f}"
 
 
-def _versions(*packages: str) -> dict[str, str]:
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers with runs joined: 1, 2, 3, 7 -> ``1-3, 7``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return _listed([str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs])
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that the numbers come from; one that is not installed is left out."""
     found = {}
-    for package in packages:
-        try:
+    for package in ("mmms", "numpy", "opencv-python-headless"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return found

@@ -83,3 +83,11 @@ class ImageTiming:
     key: str
     encode_ms: float
     click_ms: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"key": self.key, "encode_ms": self.encode_ms, "click_ms": list(self.click_ms)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> ImageTiming:
+        """Inverse of :meth:`to_json`. Raises ``KeyError`` or ``TypeError`` on nonsense."""
+        return cls(document["key"], document["encode_ms"], tuple(document["click_ms"]))

@@ -23,6 +23,7 @@ from mmms_eval.summary import Summary, summarise, summarise_timing
 from mmms_eval.surface_simulation import SurfaceTrace, TimedModel, trace_surface
 from mmms_eval.wrappers import with_policies
 
+Finished = tuple[ImageResult, ImageTiming | None]
 Progress = Callable[[ImageResult, ImageTiming | None], None]
 
 
@@ -46,6 +47,8 @@ class Evaluation:
     timings: tuple[ImageTiming, ...]
     wall_s: float
     broken: tuple[BrokenImage, ...] = ()
+    taken_over: int = 0  # images of an earlier run, which are not in ``wall_s``
+    server_version: str | None = None  # ``None`` in process
 
     @property
     def summary(self) -> Summary:
@@ -53,7 +56,7 @@ class Evaluation:
 
     @property
     def timing(self) -> dict[str, Any]:
-        return {**summarise_timing(self.timings), "wall_s": self.wall_s}
+        return {**summarise_timing(self.timings), "wall_s": self.wall_s, "images_taken_over": self.taken_over}
 
 
 def evaluate(
@@ -65,7 +68,8 @@ def evaluate(
     description: str = "",
     workers: int = 1,
     on_image: Progress | None = None,
-    finished: Mapping[str, ImageResult] | None = None,
+    finished: Mapping[int, Finished] | None = None,
+    on_finished: Callable[[int, ImageResult, ImageTiming | None], None] | None = None,
     keep_going: bool = False,
 ) -> Evaluation:
     """Evaluate ``predictor`` on every image of ``dataset``.
@@ -76,11 +80,13 @@ def evaluate(
         protocol: how; ``modalities`` that the model lacks are not given to it.
         name: of the row in the table.
         description: what else there is to say about the model, such as the path to the server.
-        workers: images that are worked on at the same time.
-        on_image: called in this thread, in the order of the data set, as images finish; the timing is
-            ``None`` for an image of ``finished``.
-        finished: results by sample key from an earlier run under the same protocol, which are taken as they
-            are.
+        workers: images that are worked on at the same time: one is decoded, or its next click looked for, while
+            another waits for its answer.
+        on_image: called in this thread, in the order of the data set, as images finish; not for those of
+            ``finished``. The timing is ``None`` for an image without surfaces.
+        finished: by place in the data set, images of an earlier run under the same protocol. They are taken as
+            they are, and not read again.
+        on_finished: called by the workers, at once for each other image, with its place in the data set.
         keep_going: an image that raises :class:`DataError` is left out and counted in ``broken``.
 
     Raises:
@@ -89,24 +95,28 @@ def evaluate(
     """
     _check_request(predictor.contract, dataset, protocol, workers)
     predictor = with_policies(predictor, protocol)
+    earlier = finished or {}
     start_s = time.perf_counter()
 
-    def work(index: int) -> tuple[ImageResult, ImageTiming | None] | BrokenImage:
+    def work(index: int) -> Finished | BrokenImage:
+        if index in earlier:
+            return earlier[index]
         try:
-            sample = dataset[index]
-            known = (finished or {}).get(sample.key)
-            return (known, None) if known is not None else evaluate_sample(predictor, sample, protocol)
+            outcome = evaluate_sample(predictor, dataset[index], protocol)
         except DataError as error:
             if not keep_going:
                 raise
             return BrokenImage(index, str(error))
+        if on_finished is not None:
+            on_finished(index, *outcome)
+        return outcome
 
     results: list[ImageResult] = []
     timings: list[ImageTiming] = []
     broken: list[BrokenImage] = []
     pool = ThreadPoolExecutor(workers, thread_name_prefix="bench")
     try:
-        for outcome in pool.map(work, range(len(dataset))):
+        for index, outcome in enumerate(pool.map(work, range(len(dataset)))):
             if isinstance(outcome, BrokenImage):
                 broken.append(outcome)
                 continue
@@ -114,7 +124,7 @@ def evaluate(
             results.append(result)
             if timing is not None:
                 timings.append(timing)
-            if on_image is not None:
+            if on_image is not None and index not in earlier:
                 on_image(result, timing)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -125,7 +135,15 @@ def evaluate(
             f"{broken[0].error}"
         )
     return Evaluation(
-        name, predictor.contract, description, protocol, tuple(results), tuple(timings), wall_s, tuple(broken)
+        name,
+        predictor.contract,
+        description,
+        protocol,
+        tuple(results),
+        tuple(timings),
+        wall_s,
+        tuple(broken),
+        taken_over=len(earlier),
     )
 
 
@@ -169,6 +187,15 @@ def check_modalities(dataset: Dataset, contract: ModelContract, wanted: tuple[st
                     f"Expected a modality of the {owner} ({', '.join(known) or 'none'}) but got {name!r}; "
                     "leave it out of --modalities."
                 )
+
+
+def check_resolution(contract: ModelContract, wanted: int | None) -> None:
+    """Raise :class:`UsageError` unless the model has the network size ``wanted``, px; ``None`` takes any."""
+    if wanted is not None and wanted != contract.resolution:
+        raise UsageError(
+            f"Expected a model of {wanted} px but got one of {contract.resolution} px; drop --resolution, or export "
+            f"the checkpoint with RESOLUTION={wanted} and serve that."
+        )
 
 
 def check_sample(sample: Sample) -> None:

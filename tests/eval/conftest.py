@@ -34,7 +34,7 @@ def random_sample(index: int) -> Sample:
 @dataclass
 class ToyDataset:
     samples: list[Sample]
-    asked: list[int] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list, repr=False)
     name: str = "toy"
     modality_names: tuple[str, ...] = ("thermal",)
 

@@ -70,7 +70,7 @@ def test_the_json_file_holds_everything_and_is_deterministic(connected: list[dic
         invoke("--json", str(file), "--workers", workers)
         documents.append(json.loads(file.read_text()))
     document = documents[0]
-    assert (document["schema"], document["schema_version"]) == ("mmms-bench", 2)
+    assert (document["schema"], document["schema_version"]) == ("mmms-bench", 3)
     assert EvaluationProtocol.from_json(document["protocol"]).n_max == 3
     assert document["dataset"]["first_seed"] == FIRST_HELD_OUT_SEED
     evaluation = document["evaluations"][0]
@@ -84,6 +84,41 @@ def test_the_json_file_holds_everything_and_is_deterministic(connected: list[dic
         del other["evaluations"][0]["timing"]
     assert documents[0] == documents[1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1.json", "3.json"]
+
+
+def test_all_that_has_to_be_said_beside_a_number_is_stored_and_printed(
+    connected: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Transport:
+        def server_version(self) -> str:
+            return "2.99.0"
+
+    monkeypatch.setattr(ThermalPredictor, "transport", Transport(), raising=False)
+    file = tmp_path / "out.json"
+    output = invoke("--flip", "--zoom", "ritm", "--resolution", "32", "--json", str(file), "--restart")
+    line = next(line for line in output.splitlines() if line.startswith("protocol:"))
+    for said in (
+        "modalities: all, flip on, zoom ritm; modalities used: thermal, unused: depth,",
+        f"; synthetic, split -, seed {FIRST_HELD_OUT_SEED}, surfaces are label ids 1-",
+        "; checkpoint none (sha256 000000000000) at 32 px, server 2.99.0, unknown unknown, clicks not batched",
+    ):
+        assert said in line
+    document = json.loads(file.read_text())
+    stated = document["evaluations"][0]["protocol"]
+    ids = {s["surface_id"] for image in document["evaluations"][0]["images"] for s in image["surfaces"]}
+    expected = {
+        "n_max": 3, "flip": True, "zoom": "ritm", "resolution": 32, "resolution_asked": 32, "surface_ids": sorted(ids),
+        "modalities": ["thermal"], "modalities_absent": [], "split": None, "seed": FIRST_HELD_OUT_SEED,
+        "checkpoint": "none", "checkpoint_sha256": "0" * 64, "server_version": "2.99.0", "engine": "unknown",
+        "precision": "unknown", "clicks_batched": False,
+    }  # fmt: skip
+    assert {key: stated[key] for key in expected} == expected
+    assert EvaluationProtocol.from_json(document["protocol"]).zoom == "ritm"
+
+
+@pytest.mark.parametrize(("numbers", "text"), [([], "none"), ([4], "4"), ([1, 2, 3, 7, 9, 10], "1-3, 7, 9-10")])
+def test_runs_of_label_ids_are_joined(numbers: list[int], text: str) -> None:
+    assert report._ranges(numbers) == text
 
 
 def test_baselines_get_rows_and_the_gain_is_said(
@@ -118,6 +153,7 @@ def test_a_nocms_below_noc_is_explained(toy: ToyDataset, thermal_predictor: Ther
         (["--dataset", "folder"], "Expected --root with", 2),
         (["--scale", "depth"], "Expected --scale NAME=FACTOR", 2),
         (["--min-area", "99999"], "Expected surfaces of at least 99999 px in 'synthetic' but got none", 1),
+        (["--resolution", "448"], "Expected a model of 448 px but got one of 32 px; drop --resolution, or export", 2),
         (["--json", "/nowhere/x.json"], "Expected --json with a file in a folder that can be written", 1),
     ],
 )

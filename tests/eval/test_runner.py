@@ -92,14 +92,32 @@ def test_results_survive_json_to_the_last_digit(toy: ToyDataset) -> None:
         assert ImageResult.from_json(json.loads(json.dumps(result.to_json()))) == result
 
 
-def test_finished_images_are_taken_over(toy: ToyDataset, thermal_predictor: ThermalPredictor) -> None:
-    whole = run(thermal_predictor, toy)
-    finished = {result.key: result for result in whole.results[:3]}
+def test_finished_images_are_taken_over_without_reading_them(
+    toy: ToyDataset, thermal_predictor: ThermalPredictor
+) -> None:
+    stored: dict[int, Any] = {}
+    bar: list[str] = []
+
+    def on_finished(index: int, *outcome: Any) -> None:
+        stored[index] = outcome
+
     protocol = EvaluationProtocol()
-    thermal_predictor.encodes = 0
-    resumed = evaluate(thermal_predictor, toy, protocol, name="model", finished=finished)
-    assert thermal_predictor.encodes == 2
+    whole = evaluate(thermal_predictor, toy, protocol, name="model", workers=2, on_finished=on_finished)
+    assert sorted(stored) == [0, 1, 2, 3, 4]
+    toy.asked.clear()
+    resumed = evaluate(
+        thermal_predictor,
+        toy,
+        protocol,
+        name="model",
+        finished={index: stored[index] for index in (0, 2, 3)},
+        on_image=lambda result, _: bar.append(result.key),
+    )
+    assert toy.asked == [1, 4]
+    assert bar == ["image-1", "image-4"]
     assert resumed.results == whole.results
+    assert (resumed.taken_over, len(resumed.timings)) == (3, 5)
+    assert "without 3 images of an earlier run" in report.speed(resumed)
 
 
 def test_stopping_early_changes_no_noc(toy: ToyDataset) -> None:
@@ -144,5 +162,5 @@ def test_a_modality_that_one_side_lacks_is_named(toy: ToyDataset, thermal_predic
 
 
 def test_the_protocol_survives_json() -> None:
-    protocol = EvaluationProtocol(modalities=("depth",), stop_iou=0.97, first_pass="all")
+    protocol = EvaluationProtocol(modalities=("depth",), stop_iou=0.97, first_pass="all", flip=True, zoom="ritm")
     assert EvaluationProtocol.from_json(json.loads(json.dumps(protocol.to_json()))) == protocol
