@@ -26,7 +26,7 @@ from mmms_client.joint_mask import Mask
 
 
 class _Deepest(NamedTuple):
-    depth: float
+    depth: float  # squared distance, px^2: a whole number
     y: int
     x: int
 
@@ -59,6 +59,9 @@ def _deepest(error: Mask, unclicked: Mask | None) -> _Deepest:
     Only the bounding box of the error is transformed. This changes nothing: the ring of one pixel around the
     box lies outside the error, and moving any outside pixel beyond the ring to the nearest pixel of the ring
     brings it no farther from any pixel in the box. Row-major order within the box is that of the image.
+
+    OpenCV's distances are off in the last bit, and not always the same way (7 or 7.0000005, whatever ran before in
+    other threads). Squared ones are whole numbers: rounded to these, ties are ties, and every run clicks the same.
     """
     rows = np.flatnonzero(error.any(axis=1))
     if rows.size == 0:
@@ -67,7 +70,8 @@ def _deepest(error: Mask, unclicked: Mask | None) -> _Deepest:
     y0, x0 = int(rows[0]), int(columns[0])
     box = (slice(y0, int(rows[-1]) + 1), slice(x0, int(columns[-1]) + 1))
     padded = np.pad(error[box].astype(np.uint8), 1)
-    depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    depth = np.rint(np.square(distance, dtype=np.float64))
     if unclicked is not None:
         depth = depth * unclicked[box]
     y, x = np.unravel_index(int(depth.argmax()), depth.shape)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mmms_client.clicks import Click
 from mmms_client.joint_mask import Mask
@@ -122,3 +126,22 @@ def test_a_pixel_is_clicked_once_and_then_there_is_nothing_left() -> None:
     nothing = np.zeros_like(target)
     clicks = [annotator.next_click(nothing) for _ in range(3)]
     assert clicks == [Click(1, 0, True), Click(2, 0, True), None]
+
+
+def test_the_last_bit_of_a_distance_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenCV gives 7 or 7.0000005 for the same pixel, by what other threads do: ties must stay ties."""
+    target = np.zeros((40, 60), np.bool_)
+    target[3:17, 5:19] = True  # four pixels are deepest: rows 9 and 10, columns 11 and 12
+    spilled = np.zeros_like(target)
+    spilled[20:34, 30:44] = True  # as deep as the target
+    exact = cv2.distanceTransform
+    rng = np.random.default_rng(0)
+
+    def unsteady(*arguments: Any) -> NDArray[np.float32]:
+        distance = exact(*arguments)
+        return np.nextafter(distance, rng.choice([-1e9, 1e9], distance.shape).astype(np.float32), dtype=np.float32)
+
+    monkeypatch.setattr(cv2, "distanceTransform", unsteady)
+    for _ in range(20):
+        assert next_click(target, np.zeros_like(target)) == Click(11, 9)
+        assert next_click(target, spilled) == Click(36, 26, is_positive=False)
