@@ -45,14 +45,20 @@ TABLE_NOC = (0.80, 0.85, 0.90)  # the columns of the paper's tables
 
 
 def table(evaluations: Sequence[Evaluation]) -> str:
-    """One row per model in the format of the paper's tables, plus failures and mean IoU after some clicks."""
+    """:func:`table_rows` as text."""
+    return align_columns(table_rows(evaluations))
+
+
+def table_rows(evaluations: Sequence[Evaluation]) -> list[list[str]]:
+    """A header and one row per model in the format of the paper's tables, plus failures and mean IoU after some
+    clicks."""
     protocol = evaluations[0].protocol
     header, rows = [""], [[evaluation.name] for evaluation in evaluations]
     for evaluation, row in zip(evaluations, rows, strict=True):
         cells = _cells(evaluation.summary, protocol)
         row.extend(text for _, text in cells)
         header = ["model", *(title for title, _ in cells)]
-    return align_columns([header, *rows])
+    return [header, *rows]
 
 
 def _cells(summary: Summary, protocol: EvaluationProtocol) -> list[tuple[str, str]]:

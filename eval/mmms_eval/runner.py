@@ -35,7 +35,7 @@ class BrokenImage:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One predictor on one data set. Everything but ``timings`` and ``wall_s`` is deterministic."""
+    """One predictor on one data set. Everything but ``timings``, ``wall_s`` and ``workers`` is deterministic."""
 
     name: str
     contract: ModelContract
@@ -45,6 +45,7 @@ class Evaluation:
     timings: tuple[ImageTiming, ...]
     wall_s: float
     broken: tuple[BrokenImage, ...] = ()
+    workers: int = 1  # images at the same time: belongs to the timings
 
     @property
     def summary(self) -> Summary:
@@ -52,7 +53,7 @@ class Evaluation:
 
     @property
     def timing(self) -> dict[str, Any]:
-        return {**summarise_timing(self.timings), "wall_s": self.wall_s}
+        return {**summarise_timing(self.timings), "wall_s": self.wall_s, "workers": self.workers}
 
 
 def evaluate(
@@ -123,7 +124,7 @@ def evaluate(
             f"{broken[0].error}"
         )
     return Evaluation(
-        name, predictor.contract, description, protocol, tuple(results), tuple(timings), wall_s, tuple(broken)
+        name, predictor.contract, description, protocol, tuple(results), tuple(timings), wall_s, tuple(broken), workers
     )
 
 
