@@ -110,8 +110,7 @@ def _scale(low: float, high: float, start: float, end: float) -> Callable[[float
 
 def _grid(y_top: float, y_of: Callable[[float], float], label: str) -> str:
     lines = []
-    for index in range(6):
-        value = y_top * index / 5
+    for value in _nice_ticks(y_top):
         y = y_of(value)
         lines.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" />')
         lines.append(_text(_LEFT - 7, y + 4, f"{value:g}", "end"))
@@ -121,6 +120,13 @@ def _grid(y_top: float, y_of: Callable[[float], float], label: str) -> str:
         + f'<text class="axis" text-anchor="middle" transform="translate(13 {middle:.0f}) rotate(-90)">'
         + f"{escape(label)}</text>"
     )
+
+
+def _nice_ticks(top: float) -> list[float]:
+    """0 to ``top`` in at most six steps of 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(top))
+    step = next(s for s in (power / 5, power / 2, power, 2 * power) if top / s <= 6)
+    return [index * step for index in range(math.floor(top / step + 1e-9) + 1)]
 
 
 def _marker(style: int, x: float, y: float) -> str:

@@ -20,11 +20,13 @@ from mmms_client.errors import DataError, UsageError
 from mmms_eval.datasets.sample import shorten
 from mmms_eval.metrics import iou_after, is_failure, noc
 from mmms_eval.protocol import EvaluationProtocol, percent
+from mmms_eval.published import PublishedTable, published_table
 from mmms_eval.results import ImageResult, SurfaceResult
 from mmms_eval.stored import StoredEvaluation
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
+FEW_IMAGES = 30  # below it, intervals of percentiles are known to be too narrow
 _DRAWN_AT_ONCE = 4_000_000  # counts of images that are in memory together
 
 OfSurface = Callable[[SurfaceResult], float]
@@ -126,7 +128,7 @@ def compare(
         )
         for k, m in enumerate(metrics)
     )
-    remarks = (*obstacles, *_modality_remark(a, b))
+    remarks = (*obstacles, *_modality_remark(a, b), *_few_images_remark(len(pairs)))
     surfaces = (int(sizes[:, 0].sum()), int(sizes[:, 1].sum()))
     return Comparison(differences, len(pairs), surfaces, resamples, seed, remarks)
 
@@ -190,9 +192,17 @@ def image_differences(a: StoredEvaluation, b: StoredEvaluation) -> list[str]:
 
 
 def document(a: StoredEvaluation, b: StoredEvaluation, result: Comparison) -> dict[str, Any]:
-    """Everything about a comparison, as JSON values; differences are B - A."""
+    """Everything about a comparison, as JSON values; differences are B - A. ``published`` is the paper's table of the
+    data set, or ``None``."""
+    published = published_of(a, b)
     runs = {
-        side: {"file": run.file, "name": run.name, "model": dict(run.model), "protocol": run.protocol.to_json()}
+        side: {
+            "file": run.file,
+            "name": run.name,
+            "model": dict(run.model),
+            "dataset": dict(run.dataset),
+            "protocol": run.protocol.to_json(),
+        }
         for side, run in (("a", a), ("b", b))
     }
     return {
@@ -204,7 +214,19 @@ def document(a: StoredEvaluation, b: StoredEvaluation, result: Comparison) -> di
         "bootstrap": {"resamples": result.resamples, "seed": result.seed, "confidence": CONFIDENCE, "unit": "image"},
         "remarks": list(result.remarks),
         "metrics": [{**dataclasses.asdict(d), "verdict": d.verdict} for d in result.differences],
+        "published": None
+        if published is None
+        else {
+            "source": published.source,
+            "rows": [{"name": row.name, "numbers": dict(row.numbers)} for row in published.rows],
+        },
     }
+
+
+def published_of(a: StoredEvaluation, b: StoredEvaluation) -> PublishedTable | None:
+    """The paper's table, if both runs are of one of its data sets."""
+    name = a.dataset.get("name")
+    return published_table(name) if name == b.dataset.get("name") else None
 
 
 def _sum(image: ImageResult, of_surface: OfSurface) -> float:
@@ -238,6 +260,12 @@ def _modality_remark(a: StoredEvaluation, b: StoredEvaluation) -> list[str]:
     if given_a == given_b:
         return []
     return [f"A was given {', '.join(given_a) or 'RGB alone'}, B {', '.join(given_b) or 'RGB alone'}"]
+
+
+def _few_images_remark(images: int) -> list[str]:
+    if images >= FEW_IMAGES:
+        return []
+    return [f"intervals from {images} images are narrower than they should be; measure on {FEW_IMAGES} or more"]
 
 
 def _plain(value: object) -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from mmms_eval.cli import check_output
-from mmms_eval.compare import CONFIDENCE, RESAMPLES, Comparison, document
+from mmms_eval.compare import CONFIDENCE, RESAMPLES, Comparison, document, published_of
 from mmms_eval.compare import compare as compare_runs
-from mmms_eval.published import PublishedTable, published_table, reading_notes
+from mmms_eval.published import PublishedTable, reading_notes
 from mmms_eval.report import align_columns, write_document
 from mmms_eval.stored import StoredEvaluation, read_evaluation
 
@@ -51,11 +51,11 @@ def compare(
         f"{result.images} images with {surfaces} surfaces; intervals: {100 * CONFIDENCE:g} %, paired bootstrap over "
         f"images, {resamples} resamples, seed {seed}"
     )
-    published = published_table(run_a.dataset.get("name"))
-    if published is not None and run_a.dataset.get("name") == run_b.dataset.get("name"):
+    published = published_of(run_a, run_b)
+    if published is not None:
         click.echo("")
         click.echo(published_rows(published, result))
-        for note in _reading_notes(run_a, run_b, result):
+        for note in _reading_notes(run_a, run_b):
             click.echo(f"note:     {note}")
     if json_file is not None:
         write_document(json_file, document(run_a, run_b, result))
@@ -83,7 +83,7 @@ def published_rows(published: PublishedTable, result: Comparison) -> str:
     return align_columns(rows)
 
 
-def _reading_notes(a: StoredEvaluation, b: StoredEvaluation, result: Comparison) -> list[str]:
+def _reading_notes(a: StoredEvaluation, b: StoredEvaluation) -> list[str]:
     notes = []
     for side, run in (("A", a), ("B", b)):
         protocol = run.protocol
