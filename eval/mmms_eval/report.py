@@ -15,7 +15,7 @@ Schema ``mmms-bench``, version 2 (1 had no ``broken``)::
                 surfaces: [ surface_id, name, area_px, clicks: [[x_px, y_px, 1 or 0]], ious, joint: {...} ],
                 visits: [[surface_id, clicks, iou]] ]
       broken: [ index, error ]      images left out by --keep-going: place in the data set, and why
-      timing                        milliseconds as the client saw them; not deterministic
+      timing                        milliseconds as the client saw them, and workers; not deterministic
     ]
 
 IoUs are fractions in [0, 1] in full precision; keys of ``noc`` and ``failures`` are percents.

@@ -15,6 +15,7 @@ from mmms_client.clicks import Click
 from mmms_client.errors import DataError, MMMSError, UsageError
 from mmms_eval.compare import compare
 from mmms_eval.compare_cli import compare as compare_command
+from mmms_eval.datasets import deliver, fmb, mcubes, mfnet
 from mmms_eval.metrics import iou_after, noc
 from mmms_eval.nocms import JointSurface
 from mmms_eval.protocol import EvaluationProtocol
@@ -127,7 +128,11 @@ def test_surfaces_are_pooled_and_not_averaged_by_image(write: WriteRun) -> None:
     [
         ([[[0.9]], [[0.9]]], {"n_max": 10}, "but got n_max 20 in {a} and 10 in {b}; measure both alike, or add"),
         ([[[0.9]], [[0.9]]], {"iou_thresholds": (0.8,)}, "iou_thresholds [0.6, 0.7, 0.8, 0.85, 0.9, 0.95] in {a} and"),
-        ([[[0.9]]], {}, "but got 1 image only in {a} (image-1); measure both alike, or add --allow-different-protocol."),
+        (
+            [[[0.9]]],
+            {},
+            "but got 1 image only in {a} (image-1); measure both alike, or add --allow-different-protocol.",
+        ),
         ([[[0.9]], [[0.9]] * 2], {}, "but got other surfaces in 1 images (image-1); measure"),
     ],
 )
@@ -234,3 +239,10 @@ def test_published_numbers(dataset: str, rows: int, name: str, column: str, numb
     assert table is not None and len(table.rows) == rows
     assert next(row for row in table.rows if row.name == name).numbers[column] == number
     assert published_table("synthetic") is None
+
+
+def test_published_rows_use_our_names_of_the_modalities() -> None:
+    for card in (deliver.CARD, fmb.CARD, mcubes.CARD, mfnet.CARD):
+        table = published_table(card.name)
+        assert table is not None
+        assert {name for row in table.rows for name in row.modalities} <= set(card.modalities)
