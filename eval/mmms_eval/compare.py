@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from mmms_client.errors import DataError, UsageError
 from mmms_eval.datasets.sample import shorten
 from mmms_eval.metrics import iou_after, is_failure, noc
 from mmms_eval.protocol import EvaluationProtocol, percent
-from mmms_eval.published import PublishedTable, published_table
 from mmms_eval.results import ImageResult, SurfaceResult
 from mmms_eval.stored import StoredEvaluation
 
@@ -189,44 +188,6 @@ def image_differences(a: StoredEvaluation, b: StoredEvaluation) -> list[str]:
     if other_surfaces:
         lines.append(f"other surfaces in {len(other_surfaces)} images ({shorten(other_surfaces)})")
     return lines
-
-
-def document(a: StoredEvaluation, b: StoredEvaluation, result: Comparison) -> dict[str, Any]:
-    """Everything about a comparison, as JSON values; differences are B - A. ``published`` is the paper's table of the
-    data set, or ``None``."""
-    published = published_of(a, b)
-    runs = {
-        side: {
-            "file": run.file,
-            "name": run.name,
-            "model": dict(run.model),
-            "dataset": dict(run.dataset),
-            "protocol": run.protocol.to_json(),
-        }
-        for side, run in (("a", a), ("b", b))
-    }
-    return {
-        "schema": "mmms-compare",
-        "schema_version": 1,
-        **runs,
-        "images": result.images,
-        "surfaces": {"a": result.surfaces[0], "b": result.surfaces[1]},
-        "bootstrap": {"resamples": result.resamples, "seed": result.seed, "confidence": CONFIDENCE, "unit": "image"},
-        "remarks": list(result.remarks),
-        "metrics": [{**dataclasses.asdict(d), "verdict": d.verdict} for d in result.differences],
-        "published": None
-        if published is None
-        else {
-            "source": published.source,
-            "rows": [{"name": row.name, "numbers": dict(row.numbers)} for row in published.rows],
-        },
-    }
-
-
-def published_of(a: StoredEvaluation, b: StoredEvaluation) -> PublishedTable | None:
-    """The paper's table, if both runs are of one of its data sets."""
-    name = a.dataset.get("name")
-    return published_table(name) if name == b.dataset.get("name") else None
 
 
 def _sum(image: ImageResult, of_surface: OfSurface) -> float:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import click
 
 from mmms_eval.cli import check_output
-from mmms_eval.compare import CONFIDENCE, RESAMPLES, Comparison, document, published_of
+from mmms_eval.compare import CONFIDENCE, RESAMPLES, Comparison
 from mmms_eval.compare import compare as compare_runs
-from mmms_eval.published import PublishedTable, reading_notes
+from mmms_eval.published import PublishedTable, published_table, reading_notes
 from mmms_eval.report import align_columns, write_document
 from mmms_eval.stored import StoredEvaluation, read_evaluation
 
@@ -60,6 +62,44 @@ def compare(
     if json_file is not None:
         write_document(json_file, document(run_a, run_b, result))
         click.echo(f"written: {json_file}")
+
+
+def document(a: StoredEvaluation, b: StoredEvaluation, result: Comparison) -> dict[str, Any]:
+    """Everything about a comparison, as JSON values; differences are B - A. ``published`` is the paper's table of the
+    data set, or ``None``."""
+    published = published_of(a, b)
+    runs = {
+        side: {
+            "file": run.file,
+            "name": run.name,
+            "model": dict(run.model),
+            "dataset": dict(run.dataset),
+            "protocol": run.protocol.to_json(),
+        }
+        for side, run in (("a", a), ("b", b))
+    }
+    return {
+        "schema": "mmms-compare",
+        "schema_version": 1,
+        **runs,
+        "images": result.images,
+        "surfaces": {"a": result.surfaces[0], "b": result.surfaces[1]},
+        "bootstrap": {"resamples": result.resamples, "seed": result.seed, "confidence": CONFIDENCE, "unit": "image"},
+        "remarks": list(result.remarks),
+        "metrics": [{**dataclasses.asdict(d), "verdict": d.verdict} for d in result.differences],
+        "published": None
+        if published is None
+        else {
+            "source": published.source,
+            "rows": [{"name": row.name, "numbers": dict(row.numbers)} for row in published.rows],
+        },
+    }
+
+
+def published_of(a: StoredEvaluation, b: StoredEvaluation) -> PublishedTable | None:
+    """The paper's table, if both runs are of one of its data sets."""
+    name = a.dataset.get("name")
+    return published_table(name) if name == b.dataset.get("name") else None
 
 
 def difference_table(result: Comparison) -> str:

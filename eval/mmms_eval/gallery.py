@@ -17,7 +17,7 @@ from mmms_client.joint_mask import Mask
 from mmms_client.palette import RGB, surface_colour
 from mmms_client.predictor import Predictor
 from mmms_eval.datasets.sample import Dataset, Sample, SurfaceTarget
-from mmms_eval.metrics import iou, noc
+from mmms_eval.metrics import iou, is_failure, noc
 from mmms_eval.pictures import (
     GROUND_TRUTH,
     OVERLAP,
@@ -53,6 +53,7 @@ class SurfaceCard:
     surface: SurfaceResult
     size_hw: tuple[int, int]
     noc: int  # at the IoU of NoCMS
+    is_reached: bool  # that IoU
     iou_shown: float  # of the mask in the pictures
     part: Region
     pictures: tuple[Shown, ...]
@@ -159,6 +160,7 @@ def _surface_card(replay: _Replay, surface: SurfaceResult, protocol: EvaluationP
         surface=surface,
         size_hw=replay.result.size_hw,
         noc=noc(surface.ious, protocol.nocms_iou, protocol.n_max),
+        is_reached=not is_failure(surface.ious, protocol.nocms_iou, protocol.n_max),
         iou_shown=iou(mask, target.mask, sample.valid),
         part=part,
         pictures=_shown(pictures),

@@ -26,7 +26,7 @@ def _surface(card: SurfaceCard, at: str) -> str:
     positive = sum(click.is_positive for click in surface.clicks)
     lines = [
         f"IoU {100 * final:.1f} % after {len(surface.clicks)} clicks ({positive} positive)",
-        f"NoC@{at} {card.noc}",
+        f"NoC@{at} {card.noc}" + ("" if card.is_reached else " (never reached)"),
         f"{surface.area_px} px, {100 * surface.area_px / (height * width):.2f} % of the image",
     ]
     if (card.part.width, card.part.height) != (width, height):

@@ -167,8 +167,9 @@ def _failures(evaluations: Sequence[Evaluation]) -> str:
         x_label="area of the surface, % of the image",
         y_label=f"below IoU {at} after {n_max} clicks, %",
     )
-    rows = [["failures, %", *names], ["surfaces", *map(str, counts)]]
+    rows = [["failures, %", *names]]
     rows += [[b.name, *("-" if value is None else f"{value:.1f}" for value in b.values)] for b in bars]
+    rows.append(["surfaces", *map(str, counts)])
     return charts.legend([b.name for b in bars]) + f'<div class="pair"><figure>{chart}</figure>{table(rows)}</div>'
 
 
