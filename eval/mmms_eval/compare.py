@@ -186,7 +186,7 @@ def image_differences(a: StoredEvaluation, b: StoredEvaluation) -> list[str]:
         key for key in a.images if key in b.images and _surfaces(a.images[key]) != _surfaces(b.images[key])
     ]
     if other_surfaces:
-        lines.append(f"other surfaces in {len(other_surfaces)} images ({shorten(other_surfaces)})")
+        lines.append(f"other surfaces in {shorten(other_surfaces)}")
     return lines
 
 

@@ -133,7 +133,7 @@ def test_surfaces_are_pooled_and_not_averaged_by_image(write: WriteRun) -> None:
             {},
             "but got 1 image only in {a} (image-1); measure both alike, or add --allow-different-protocol.",
         ),
-        ([[[0.9]], [[0.9]] * 2], {}, "but got other surfaces in 1 images (image-1); measure"),
+        ([[[0.9]], [[0.9]] * 2], {}, "but got other surfaces in image-1; measure"),
     ],
 )
 def test_runs_that_were_not_measured_alike_are_refused(
