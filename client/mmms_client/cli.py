@@ -43,7 +43,7 @@ class PluginGroup(click.Group):
         try:
             command = plugin.load()
         except ImportError as error:
-            return _missing_extra(cmd_name, error)
+            return _missing_extra(cmd_name, plugin.extras[0] if plugin.extras else cmd_name, error)
         return command if isinstance(command, click.Command) else None
 
 
@@ -51,9 +51,9 @@ def _plugins() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=COMMANDS_GROUP)}
 
 
-def _missing_extra(name: str, cause: ImportError) -> click.Command:
+def _missing_extra(name: str, extra: str, cause: ImportError) -> click.Command:
     """A stand-in for a command whose packages are not installed: it says how to get them."""
-    fix = f"pip install 'mmms[{name}]'"
+    fix = f"pip install 'mmms[{extra}]'"
 
     def refuse(**_: Any) -> None:
         raise UsageError(f"Expected the packages of the {name!r} command but got {str(cause)!r}; run: {fix}") from cause

@@ -18,7 +18,7 @@ from mmms_client.errors import DataError, OutputError, UsageError
 from mmms_client.predictor import Predictor
 from mmms_client.transport import Transport
 from mmms_client.units import parse_scale
-from mmms_eval import report
+from mmms_eval import html_report, report
 from mmms_eval.baselines import BASELINES
 from mmms_eval.datasets import DATASETS, Dataset, DatasetOptions
 from mmms_eval.progress_file import ProgressFile, run_settings
@@ -67,12 +67,14 @@ FEATURES = ("auto", "ensemble", "shared-memory", "plain")
 @click.option("--workers", type=int, default=2, show_default=True, help="Images at the same time.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write everything to this file.")
 @click.option("--restart", is_flag=True, help="Forget the finished images that a killed run with --json left.")
+@click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write a page to look at to this file.")
 def bench(dataset_name: str, url: str, features: str, deadline: float, **options: Any) -> None:
     """Measure the served model with simulated clicks: NoC, NoCMS, FRMS, failures, IoU after each click."""
     from mmms_client import TritonPredictor
 
     protocol = make_protocol(options)
     check_output(options["json_file"])
+    check_output(options["html_file"], "--html")
     with TritonPredictor.connect(url, features=features, deadline_s=deadline) as predictor:
         dataset = open_dataset(dataset_name, options, protocol, predictor.contract)
         run(predictor, lambda: predictor.description, dataset, protocol, options)
@@ -85,7 +87,8 @@ def run(
     protocol: EvaluationProtocol,
     options: dict[str, Any],
 ) -> list[Evaluation]:
-    """Evaluate, print and write. Of ``options`` it takes ``baselines``, ``workers`` and ``json_file``.
+    """Evaluate, print and write. Of ``options`` it takes ``baselines``, ``workers``, ``json_file`` and
+    ``html_file``.
 
     ``describe`` is asked after the evaluation: a served predictor chooses its path at the first image.
 
@@ -115,6 +118,9 @@ def run(
             report.write_document(options["json_file"], report.document(evaluations, dataset))
             progress.remove()
             click.echo(f"written: {options['json_file']}")
+        if options.get("html_file") is not None:
+            html_report.write_page(options["html_file"], predictor, evaluations, dataset)
+            click.echo(f"written: {options['html_file']}")
     return evaluations
 
 
@@ -207,14 +213,14 @@ def open_dataset(name: str, options: dict[str, Any], protocol: EvaluationProtoco
     )
 
 
-def check_output(path: Path | None) -> None:
+def check_output(path: Path | None, option: str = "--json") -> None:
     """Fail before the run, not after it, if the file could not be written anyway."""
     if path is None:
         return
     folder = path.resolve().parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise OutputError(
-            f"Expected --json with a file in a folder that can be written but got {str(path)!r}; create the "
+            f"Expected {option} with a file in a folder that can be written but got {str(path)!r}; create the "
             "folder or "
             "choose another file."
         )

@@ -16,7 +16,7 @@ Schema ``mmms-bench``, version 3 (2 had no flip, zoom, server and ``evaluations.
                 surfaces: [ surface_id, name, area_px, clicks: [[x_px, y_px, 1 or 0]], ious, joint: {...} ],
                 visits: [[surface_id, clicks, iou]] ]
       broken: [ index, error ]      images left out by --keep-going: place in the data set, and why
-      timing                        milliseconds as the client saw them; not deterministic
+      timing                        milliseconds as the client saw them, and workers; not deterministic
     ]
 
 IoUs are fractions in [0, 1] in full precision; keys of ``noc`` and ``failures`` are percents.
@@ -47,14 +47,20 @@ TABLE_NOC = (0.80, 0.85, 0.90)  # the columns of the paper's tables
 
 
 def table(evaluations: Sequence[Evaluation]) -> str:
-    """One row per model in the format of the paper's tables, plus failures and mean IoU after some clicks."""
+    """:func:`table_rows` as text."""
+    return align_columns(table_rows(evaluations))
+
+
+def table_rows(evaluations: Sequence[Evaluation]) -> list[list[str]]:
+    """A header and one row per model in the format of the paper's tables, plus failures and mean IoU after some
+    clicks."""
     protocol = evaluations[0].protocol
     header, rows = [""], [[evaluation.name] for evaluation in evaluations]
     for evaluation, row in zip(evaluations, rows, strict=True):
         cells = _cells(evaluation.summary, protocol)
         row.extend(text for _, text in cells)
         header = ["model", *(title for title, _ in cells)]
-    return align_columns([header, *rows])
+    return [header, *rows]
 
 
 def _cells(summary: Summary, protocol: EvaluationProtocol) -> list[tuple[str, str]]:

@@ -37,7 +37,7 @@ class BrokenImage:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One predictor on one data set. Everything but ``timings`` and ``wall_s`` is deterministic."""
+    """One predictor on one data set. Everything but ``timings``, ``wall_s`` and ``workers`` is deterministic."""
 
     name: str
     contract: ModelContract
@@ -49,6 +49,7 @@ class Evaluation:
     broken: tuple[BrokenImage, ...] = ()
     taken_over: int = 0  # images of an earlier run, which are not in ``wall_s``
     server_version: str | None = None  # ``None`` in process
+    workers: int = 1  # images at the same time: belongs to the timings
 
     @property
     def summary(self) -> Summary:
@@ -56,7 +57,12 @@ class Evaluation:
 
     @property
     def timing(self) -> dict[str, Any]:
-        return {**summarise_timing(self.timings), "wall_s": self.wall_s, "images_taken_over": self.taken_over}
+        return {
+            **summarise_timing(self.timings),
+            "wall_s": self.wall_s,
+            "images_taken_over": self.taken_over,
+            "workers": self.workers,
+        }
 
 
 def evaluate(
@@ -144,6 +150,7 @@ def evaluate(
         wall_s,
         tuple(broken),
         taken_over=len(earlier),
+        workers=workers,
     )
 
 

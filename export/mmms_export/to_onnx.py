@@ -47,7 +47,7 @@ def stage_to_onnx(stage: nn.Module, spec: ModelSpec, inputs: dict[str, Tensor]) 
             output_names=[t.name for t in spec.outputs],
             opset_version=OPSET,
             dynamo=True,
-            dynamic_shapes=(*shapes[:4], shapes[4:]) if _is_variadic(stage) else shapes,
+            dynamic_shapes=(*shapes[:4], shapes[4:]) if _is_variadic(stage) and shapes[4:] else shapes,
             verbose=False,
         )
     assert program is not None

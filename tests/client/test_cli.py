@@ -339,6 +339,8 @@ def test_a_missing_extra_prints_the_pip_line(monkeypatch, capsys) -> None:
     )
     code, out, _ = run(capsys, "--help")
     assert code == 0 and "(not installed: pip install 'mmms[bench]')" in out
+    plugin(monkeypatch, "compare", "no_such_package.cli:compare [bench]")
+    assert run(capsys, "compare", "a.json", "b.json")[2].endswith("run: pip install 'mmms[bench]'\n")
 
 
 @click.command()

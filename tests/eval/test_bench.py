@@ -121,6 +121,16 @@ def test_runs_of_label_ids_are_joined(numbers: list[int], text: str) -> None:
     assert report._ranges(numbers) == text
 
 
+def test_the_page_is_written_beside_the_json_file(connected: list[dict[str, Any]], tmp_path: Path) -> None:
+    output = invoke("--json", str(tmp_path / "x.json"), "--html", str(tmp_path / "x.html"))
+    assert output.endswith(f"written: {tmp_path / 'x.json'}\nwritten: {tmp_path / 'x.html'}\n")
+    noc = json.loads((tmp_path / "x.json").read_text())["evaluations"][0]["summary"]["noc"]["80"]
+    page = (tmp_path / "x.html").read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert f"<td>{noc:.2f}</td>" in page
+    assert "thermal eye on synthetic" in page
+
+
 def test_baselines_get_rows_and_the_gain_is_said(
     toy: ToyDataset, thermal_predictor: ThermalPredictor, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -155,6 +165,7 @@ def test_a_nocms_below_noc_is_explained(toy: ToyDataset, thermal_predictor: Ther
         (["--min-area", "99999"], "Expected surfaces of at least 99999 px in 'synthetic' but got none", 1),
         (["--resolution", "448"], "Expected a model of 448 px but got one of 32 px; drop --resolution, or export", 2),
         (["--json", "/nowhere/x.json"], "Expected --json with a file in a folder that can be written", 1),
+        (["--html", "/nowhere/x.html"], "Expected --html with a file in a folder that can be written", 1),
     ],
 )
 def test_requests_that_cannot_be_carried_out(
