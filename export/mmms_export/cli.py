@@ -23,7 +23,7 @@ from mmms_client.terminal import run_command
     show_default=True,
     help="What the stages run on.",
 )
-@click.option("--precision", default=None, help="Arithmetic inside a stage; the target's fastest by default.")
+@click.option("--precision", default=None, help="Arithmetic inside a stage; the fastest whose masks agree, by default.")
 @click.option("--resolution", type=click.IntRange(64, 2048), default=448, show_default=True, help="Side in px.")
 @click.option("--compute-capability", default="8.9", show_default=True, help="For tensorrt-rtx.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The model repository to write.")
@@ -43,6 +43,7 @@ def run(
     from mmms_client.errors import UsageError
     from mmms_export.cases import scene_cases
     from mmms_export.exporter import PRECISIONS, export, load_source
+    from mmms_export.parity import ParityError
     from mmms_export.repository import Target
     from mmms_training.predictor import model_contract
     from mmms_training.presets import preset
@@ -54,11 +55,19 @@ def run(
     names = [n for n in modalities.split(",") if n] if modalities is not None else None
     config = preset(preset_name, names) if preset_name else None
     source = load_source(checkpoint, config, resolution, backbone_weights, random_weights)
-    chosen = Target(target, precision or PRECISIONS[target][0])
-    contract = model_contract(source.model, resolution, source.name, source.sha256, chosen.engine, chosen.precision)
-    cases = scene_cases(contract) if source.is_trained else None
     capability = compute_capability if target == "tensorrt-rtx" else None
-    export(source, chosen, resolution, out, click.echo, capability, cases)
+    *others, last = [precision] if precision else PRECISIONS[target]
+    for name in (*others, last):
+        chosen = Target(target, name)
+        contract = model_contract(source.model, resolution, source.name, source.sha256, chosen.engine, name)
+        cases = scene_cases(contract) if source.is_trained else None
+        try:
+            export(source, chosen, resolution, out, click.echo, capability, cases)
+            break
+        except ParityError as error:
+            if name == last:
+                raise
+            click.echo(f"{name}: {error}")
     click.echo(f"wrote {out}; serve it with: tritonserver --model-repository {out}")
 
 

@@ -55,7 +55,8 @@ def load_source(
     random_weights: bool,
     seed: int = 0,
 ) -> Source:
-    """The network to export: a checkpoint, or a preset with random weights when that was asked for.
+    """The network to export: a checkpoint, or a preset with random weights when that was asked for, whose last layer
+    is then scaled until its masks span the range (see :func:`mmms_export.parity.spread_random_head`).
 
     Raises:
         UsageError: neither a checkpoint nor random weights.
@@ -64,6 +65,8 @@ def load_source(
     if checkpoint is not None:
         read = read_checkpoint(checkpoint)
         model = load_model(read, resolution, backbone_weights, random_weights)
+        if random_weights:
+            _spread(model, resolution)
         return Source(model, checkpoint.stem, read.sha256, is_trained=not random_weights)
     if config is None or not random_weights:
         raise UsageError(
@@ -73,7 +76,12 @@ def load_source(
         )
     torch.manual_seed(seed)
     model = build_mmms(config, resolution, backbone_weights, random_backbone=True).eval()
+    _spread(model, resolution)
     return Source(model, f"{config.preset}-random", "0" * 64, is_trained=False)
+
+
+def _spread(model: MMMS, resolution: int) -> None:
+    spread_random_head(model, model_contract(model, resolution, "random", "0" * 64, "onnxruntime", "fp32"))
 
 
 def export(
@@ -97,8 +105,6 @@ def export(
             f"{target.precision!r}; take one of these."
         )
     contract = model_contract(source.model, resolution, source.name, source.sha256, target.engine, target.precision)
-    if not source.is_trained:
-        spread_random_head(source.model, contract)
     stages = build_stages(source.model, contract)
     specs = contract.models()
     onnx_files: dict[str, bytes] = {}

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import math
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -22,6 +23,7 @@ from mmms_client.contract import ModelSpec
 
 OPSET = 20
 _LARGEST_TRACED_BATCH = 64
+_LARGEST_FILE = 1_900_000_000  # bytes; protobuf ends at 2 GiB
 _SMALL = 256  # values; smaller constants (shapes, axes) stay as they are
 
 ONNX_TYPES = {
@@ -106,12 +108,17 @@ def _anonymize(model: ModelProto) -> None:
 
 
 def _store_fp16(model: ModelProto) -> None:
-    """Store fp32 weights as fp16 and a Cast wherever that loses nothing: half the file for an fp16 checkpoint."""
+    """Store fp32 weights as fp16 and a Cast wherever that loses nothing: half the file for an fp16 checkpoint.
+
+    A graph that one file could not hold otherwise (ViT-H has 630 M weights) has all of them rounded to fp16, which
+    the parity check then measures.
+    """
     graph = model.graph
+    must_round = sum(4 * math.prod(t.dims) for t in graph.initializer) > _LARGEST_FILE
     casts, kept = [], []
     for tensor in graph.initializer:
         values = numpy_helper.to_array(tensor) if tensor.data_type == TensorProto.FLOAT else None
-        if values is None or values.size < _SMALL or not _fits_fp16(values):
+        if values is None or values.size < _SMALL or not (must_round or _fits_fp16(values)):
             kept.append(tensor)
             continue
         name = f"{tensor.name}.fp16"

@@ -346,9 +346,9 @@ def test_annotate_writes_what_it_says(nano_server: ServerProcess, tmp_path: Path
         url=nano_server.url,
     )
     assert done.returncode == 0, done.stderr
-    joint = Image.open(out / "joint.png")
-    assert joint.mode == "P" and joint.size == Image.open(sample / "rgb.png").size
-    assert len(np.unique(np.asarray(joint))) > 3
+    with Image.open(out / "joint.png") as joint, Image.open(sample / "rgb.png") as image:
+        assert joint.mode == "P" and joint.size == image.size
+        assert len(np.unique(np.asarray(joint))) > 3
     assert {"overlay.png", "session.json", "joint.png", "surfaces"} <= {p.name for p in out.iterdir()}
 
 

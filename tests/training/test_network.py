@@ -29,6 +29,11 @@ def tiny(config_name: str = "nano") -> MMMS:
     return build_mmms(preset(config_name), SIDE).eval()
 
 
+def tiny_of(**switches: bool) -> MMMS:
+    torch.manual_seed(0)
+    return build_mmms(dataclasses.replace(preset("nano"), **switches), SIDE).eval()
+
+
 def inputs(model: MMMS, batch: int = 2, side: int = SIDE) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
     image = torch.rand(batch, 3, side, side, generator=generator) * 255
@@ -114,6 +119,28 @@ def test_ablation_switches_of_table_vii(has_effca: bool, has_mlp: bool) -> None:
         mixed = model.mmfuser([p * 0 for p in pyramid], maps, presence)
         doubled = model.mmfuser([p * 0 for p in pyramid], maps, presence * 2)
         assert all(torch.allclose(2 * a, b, atol=1e-5) for a, b in zip(mixed, doubled, strict=True))
+
+
+def test_lateral_connections_begin_at_zero_and_carry_the_sensor_of_the_same_place() -> None:
+    plain = tiny_of(has_lateral=False)
+    lateral = tiny_of(has_lateral=True)
+    missing, unexpected = lateral.load_state_dict(plain.state_dict(), strict=False)
+    assert missing and all(".laterals." in name for name in missing) and not unexpected
+    image, maps, presence = inputs(plain)
+    before = plain.encode(image, maps, presence)
+    after = lateral.encode(image, maps, presence)
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    for block in lateral.mmfuser.cross_blocks:
+        nn.init.eye_(block.laterals[0].weight)
+    tokens = [torch.zeros(1, 32, 8, 8), torch.zeros(1, 32, 8, 8)]
+    moved = [t.clone() for t in tokens]
+    moved[0][:, 3, 5, 2] = 1.0
+    block = dataclasses.replace(lateral.config, has_effca=False, has_mlp=False)
+    sums = build_mmms(block, SIDE).eval().mmfuser.cross_blocks[0]
+    nn.init.eye_(sums.laterals[0].weight)
+    ones = torch.ones(1, 2)
+    change = sums(torch.zeros(1, 32, 8, 8), moved, ones) - sums(torch.zeros(1, 32, 8, 8), tokens, ones)
+    assert change[0, 3, 5, 2] == 2.0 and change.abs().sum() == 2.0
 
 
 def test_folded_head_computes_the_same() -> None:

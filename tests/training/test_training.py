@@ -89,6 +89,17 @@ def test_next_phase_takes_weights_and_auxiliary_heads_of_the_run_before(tmp_path
     assert all(torch.equal(value, heads[name]) for name, value in then.affinity.state_dict().items())
 
 
+def test_network_without_lateral_connections_starts_one_that_has_them(tmp_path: Path) -> None:
+    first = Trainer(small("has_lateral=false", "steps=1"), tmp_path / "a")
+    first.run(silent)
+    then = Trainer(small("has_lateral=true", "steps=2"), tmp_path / "b", start=tmp_path / "a")
+    before = read_checkpoint(tmp_path / "a" / CHECKPOINT_NAME)
+    assert not before.config.has_lateral and then.model.config.has_lateral
+    assert all(torch.equal(stored_weights(then.model)[name], value) for name, value in before.weights.items())
+    then.run(silent)
+    assert any(value.any() for name, value in then.model.state_dict().items() if name.endswith("laterals.0.weight"))
+
+
 def test_command_line_trains_and_publishes(tmp_path: Path) -> None:
     settings = [f"--set={s}" for s in small_settings("steps=2")]
     command = [sys.executable, "-c", "from mmms_training.cli import main; main()"]
@@ -159,6 +170,15 @@ def test_absent_modality_is_all_zeros_in_a_sample() -> None:
     samples = SyntheticSamples(small("modality_dropout=1.0"), preset("nano").modalities, 2)
     sample = samples[0]
     assert sample["presence"].sum() == 0 and all(not m.any() for m in sample["modalities"])
+
+
+def test_image_dropout_leaves_the_other_sensors_to_learn_from() -> None:
+    names = preset("nano").modalities
+    clear = SyntheticSamples(small("modality_dropout=0.0"), names, 8)
+    dark = SyntheticSamples(small("modality_dropout=0.0", "image_dropout=1.0"), names, 8)
+    for a, b in ((clear[i], dark[i]) for i in range(8)):
+        assert b["image"].astype(np.float32).std(axis=(1, 2)).max() < 0.6 * a["image"].astype(np.float32).std()
+        assert all(np.array_equal(x, y) for x, y in zip(a["modalities"], b["modalities"], strict=True))
 
 
 def test_targets_are_never_smaller_than_asked() -> None:

@@ -19,6 +19,7 @@ class TrainConfig:
 
     preset: str = "nano"
     modalities: tuple[str, ...] | None = None  # None = the preset's own
+    has_lateral: bool | None = None  # None = the preset's own
     dataset: Literal["synthetic"] = "synthetic"
     seed: int = 0
     resolution: int = 192  # px, of the square the network sees
@@ -33,6 +34,7 @@ class TrainConfig:
     part_share: float = 0.15  # of targets that are one connected part of a surface
     merge_share: float = 0.1  # of targets that are two surfaces at once
     modality_dropout: float = 0.25  # probability that a modality is absent from a sample
+    image_dropout: float = 0.0  # probability that night, fog or a covered lens leaves little of the RGB image
     photometric: bool = True  # brightness, contrast, colour and gamma of the RGB image
     clicks: ClickSamplingConfig = field(default=ClickSamplingConfig(max_next=3, centre_share=0.6))
     dice_weight: float = 1.0  # of the soft Dice loss beside the normalised focal loss; the paper's recipe has none

@@ -66,6 +66,8 @@ class SyntheticSamples(Dataset[dict[str, NDArray[Any]]]):
         image = frame.image_to_network(scene.image)
         if self.config.photometric:
             image = jitter(image, rng)
+        if presence.any() and rng.random() < self.config.image_dropout:
+            image = obscure(image, rng)
         maps = [
             modality_to_network(scale_modality(scene.modalities[m.name], m), m, frame) * presence[i]
             for i, m in enumerate(self.modalities)
@@ -119,6 +121,25 @@ def jitter(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
     value *= rng.uniform(0.9, 1.1, size=(3, 1, 1)).astype(np.float32)
     if rng.random() < 0.1:
         value = np.repeat(value.mean(0, keepdims=True), 3, 0)
+    return (np.clip(value, 0, 1) * 255.0 + 0.5).astype(np.uint8)
+
+
+def obscure(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """RGB uint8 [3, H, W] of a camera that sees little or nothing: night with sensor noise, dense fog, covered lens.
+
+    What is left to learn from is the other sensor.
+    """
+    value = image.astype(np.float32) / 255.0
+    kind = rng.integers(3)
+    if kind == 0:
+        value = value * rng.uniform(0.0, 0.12) + rng.uniform(0.0, 0.06)
+        value += rng.normal(0.0, rng.uniform(0.01, 0.06), value.shape).astype(np.float32)
+    elif kind == 1:
+        left = rng.uniform(0.02, 0.25)
+        value = value * left + (1.0 - left) * rng.uniform(0.6, 0.95)
+        value += rng.normal(0.0, 0.01, value.shape).astype(np.float32)
+    else:
+        value = np.broadcast_to(rng.uniform(0.0, 1.0, (3, 1, 1)).astype(np.float32), value.shape)
     return (np.clip(value, 0, 1) * 255.0 + 0.5).astype(np.uint8)
 
 

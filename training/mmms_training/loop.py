@@ -10,6 +10,7 @@ process.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import math
@@ -53,7 +54,10 @@ class Trainer:
         self.group = ProcessGroup()
         self.device = self.group.device
         torch.manual_seed(config.seed)
-        self.model = build_mmms(preset(config.preset, config.modalities), config.resolution).to(self.device)
+        network = preset(config.preset, config.modalities)
+        if config.has_lateral is not None:
+            network = dataclasses.replace(network, has_lateral=config.has_lateral)
+        self.model = build_mmms(network, config.resolution).to(self.device)
         self.affinity = AffinityLoss(self.model.config.pyramid_channels).to(self.device)
         if start is not None:
             _load_start(self.model, self.affinity, start)
@@ -273,7 +277,8 @@ def _load_start(model: MMMS, affinity: AffinityLoss, path: Path) -> None:
     from mmms_training.checkpoint import read_checkpoint
 
     checkpoint = read_checkpoint(path / CHECKPOINT_NAME if path.is_dir() else path)
-    if checkpoint.config != model.config:
+    # lateral connections begin at zero: a network without them starts one that has them, as the same function
+    if dataclasses.replace(checkpoint.config, has_lateral=model.config.has_lateral) != model.config:
         raise DataError(
             f"Expected a checkpoint of preset {model.config.preset!r} with these modalities but {path} holds "
             f"{checkpoint.config.preset!r} with {', '.join(checkpoint.config.modality_names) or 'none'}; start from "

@@ -59,6 +59,7 @@ class MMMSConfig:
     expansion: int = 4  # of every Mix-FFN
     has_effca: bool = True  # Table VII: off = the modality's features are simply added
     has_mlp: bool = True  # Table VII: off = the CrossBlock ends after the attention
+    has_lateral: bool = False  # ours: the modality's token of the same place also reaches the sum, past the attention
     disk_radius_px: float = 5.0  # of a click, at network resolution
 
     @property
@@ -92,6 +93,7 @@ PRESETS: dict[str, MMMSConfig] = {
             encoder_depths=(1, 1, 1, 1),
             csnet_depths=(1, 1, 2, 1),
             head_width=96,
+            has_lateral=True,
         ),
         MMMSConfig("mmms_dinov2_b14", _DINOV2_B14, _known("thermal")),
         MMMSConfig("mmms_mae_b16", _MAE_B16, _known("thermal")),

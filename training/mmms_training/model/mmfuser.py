@@ -39,7 +39,16 @@ class MMFuser(nn.Module):
             for m in config.modalities
         )
         self.cross_blocks = nn.ModuleList(
-            CrossBlock(width, heads, rate, len(config.modalities), config.expansion, config.has_effca, config.has_mlp)
+            CrossBlock(
+                width,
+                heads,
+                rate,
+                len(config.modalities),
+                config.expansion,
+                config.has_effca,
+                config.has_mlp,
+                config.has_lateral,
+            )
             for width, heads, rate in zip(config.pyramid_channels, config.heads, config.reduction_rates, strict=True)
             if config.modalities
         )

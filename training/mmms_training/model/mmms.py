@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmms_training.model.backbone import Backbone, NanoViT, build_backbone
+from mmms_training.model.cross_block import CrossBlock
 from mmms_training.model.csnet import CSNet, MLPHead
 from mmms_training.model.mmfuser import MMFuser
 from mmms_training.model.ms_patch_embed import MSPatchEmbed, draw_disks
@@ -33,6 +34,9 @@ class MMMS(nn.Module):
         self.ms_patch_embed = MSPatchEmbed(config.pyramid_channels)
         self.csnet = CSNet(config)
         self.apply(initialize)
+        for block in self.mmfuser.cross_blocks:
+            assert isinstance(block, CrossBlock)
+            block.initialize()
         self.ms_patch_embed.initialize()
         assert isinstance(self.csnet.head, MLPHead)
         self.csnet.head.initialize()
