@@ -1,7 +1,7 @@
 """What a result means: every choice that changes a number, in one object that is stored with the numbers.
 
 Paper symbol -> our name: ``N_max`` -> ``n_max``; ``t_IoU``, ``t_avg`` of NoCMS -> ``nocms_iou``,
-``nocms_mean_iou``.
+``nocms_mean_iou``; ``tau`` of MIST -> ``clicks_per_surface``.
 """
 
 from __future__ import annotations
@@ -9,12 +9,42 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from mmms_client.errors import UsageError
 
 FirstPass = Literal["worst", "all"]
 Zoom = Literal["none", "ritm"]
+MistStrategy = Literal["best", "worst", "random", "worst-with-limit", "round-robin", "max-dt"]
+MistFuse = Literal["final", "each"]
+
+
+@dataclass(frozen=True)
+class MistProtocol:
+    """How MIST is done; :mod:`mmms_eval.mist` says what each choice means."""
+
+    strategy: MistStrategy = "worst"  # which surface is refined next
+    clicks_per_surface: int = 10  # tau: times the surfaces of an image it is the budget that they share
+    iou: float = 0.85  # fraction; a surface is done there
+    fuse: MistFuse = "final"  # one argmax at the end, or after each click
+    seed: int = 0  # of the strategies that draw: random and round-robin
+    spacing_px: int = 5  # no click within this distance of an earlier one; 0: just not the same pixel again
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("MIST strategy", self.strategy, get_args(MistStrategy)),
+            ("way to fuse", self.fuse, get_args(MistFuse)),
+        ):
+            _check(value in known, f"a {name} of {', '.join(known)}", repr(value), "it")
+        _check(self.clicks_per_surface >= 1, "at least 1 MIST click per surface", self.clicks_per_surface, "it")
+        _check(0 < self.iou <= 1, "a MIST IoU above 0 and up to 1", self.iou, "it")
+        _check(self.spacing_px >= 0, "a spacing of clicks from 0 px", self.spacing_px, "it")
+
+    def describe(self) -> str:
+        return (
+            f"MIST {self.strategy}, {self.clicks_per_surface} clicks per surface, IoU {percent(self.iou)}, "
+            f"fuse {self.fuse}, seed {self.seed}, clicks more than {self.spacing_px} px apart"
+        )
 
 
 @dataclass(frozen=True)
@@ -34,6 +64,7 @@ class EvaluationProtocol:
     flip: bool = False  # answer with the mean of the image and its mirror image
     zoom: Zoom = "none"  # "ritm": encode the region around the predicted mask again, after the first click
     resolution: int | None = None  # network size that was asked for, px; None: whatever the model has
+    mist: MistProtocol | None = None  # None: MIST is not evaluated
 
     def __post_init__(self) -> None:
         _check(self.n_max >= 1, "at least 1 click per surface", self.n_max, "--n-max")
@@ -79,6 +110,8 @@ class EvaluationProtocol:
     def from_json(cls, document: Mapping[str, Any]) -> EvaluationProtocol:
         """Inverse of :meth:`to_json`. Raises ``TypeError`` on unknown or missing keys."""
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}
+        if values.get("mist") is not None:
+            values["mist"] = MistProtocol(**values["mist"])
         return cls(**values)
 
     def describe(self) -> str:
@@ -89,6 +122,7 @@ class EvaluationProtocol:
             f"{self.first_pass}, surfaces from {self.smallest_area_px} px, modalities: {modalities}, "
             f"flip {'on' if self.flip else 'off'}, zoom {'off' if self.zoom == 'none' else self.zoom}"
             + (f", traces end at IoU {self.stop_iou:g}" if self.stop_iou is not None else "")
+            + (f", {self.mist.describe()}" if self.mist is not None else "")
         )
 
 

@@ -1,4 +1,5 @@
 """Simulated annotation of one surface: click, answer, IoU, next click. NoC and NoCMS both run through here.
+MIST, whose clicks belong to all surfaces at once, shares the model with them: see :mod:`mmms_eval.mist`.
 
 The answer of one click is the previous mask of the next (as probabilities at network size). IoUs are computed
 at image size: probabilities are brought there bilinearly, and a pixel is inside if it is strictly above the
@@ -48,11 +49,18 @@ class TimedModel:
         self.click_ms: list[float] = []
 
     def answer(self, clicks: Sequence[Click], previous: Probabilities | None) -> tuple[Mask, Probabilities]:
+        at_image_size, probabilities = self.probabilities(clicks, previous)
+        return np.asarray(at_image_size > self._mask_threshold), probabilities
+
+    def probabilities(
+        self, clicks: Sequence[Click], previous: Probabilities | None
+    ) -> tuple[NDArray[np.float32], Probabilities]:
+        """The probabilities for all clicks of a surface so far: float32 [H, W] at image size, and the next
+        ``previous``."""
         start_s = time.perf_counter()
         probabilities = self._predictor.predict(self._encoded, clicks, previous)
         self.click_ms.append(1e3 * (time.perf_counter() - start_s))
-        at_image_size = self._encoded.frame.probabilities_to_image(probabilities)
-        return np.asarray(at_image_size > self._mask_threshold), probabilities
+        return self._encoded.frame.probabilities_to_image(probabilities), probabilities
 
     def as_previous(self, mask: Mask) -> Probabilities:
         return self._encoded.frame.mask_to_network(mask)
