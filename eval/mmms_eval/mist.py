@@ -49,7 +49,7 @@ from mmms_eval.click_simulation import next_click
 from mmms_eval.datasets.sample import SurfaceTarget
 from mmms_eval.metrics import iou
 from mmms_eval.mist_strategies import order_of_choice
-from mmms_eval.protocol import MistProtocol
+from mmms_eval.protocol import MistProtocol, MistStrategy
 from mmms_eval.surface_simulation import Probabilities
 
 Plane = NDArray[np.float32]  # [H, W], image pixels
@@ -85,14 +85,16 @@ class MistSurface:
 
 @dataclass(frozen=True)
 class MistAnnotation:
-    """The whole image: surfaces by ascending id, clicks in time order, the initial ones first."""
+    """The whole image under one strategy: surfaces by ascending id, clicks in time order, the initial ones first."""
 
+    strategy: MistStrategy
     surfaces: tuple[MistSurface, ...]
     clicks: tuple[MistClick, ...]
     budget: int
 
     @property
     def is_failed(self) -> bool:
+        """At least one surface has failed."""
         return any(surface.is_failed for surface in self.surfaces)
 
     @property
@@ -101,7 +103,9 @@ class MistAnnotation:
         return self.budget if self.is_failed else len(self.clicks)
 
     def to_json(self) -> dict[str, Any]:
+        """As JSON values: clicks are ``[x_px, y_px, owner_id, refined_id]``."""
         return {
+            "strategy": self.strategy,
             "budget": self.budget,
             "clicks": [[click.x_px, click.y_px, click.owner_id, click.refined_id] for click in self.clicks],
             "surfaces": [asdict(surface) for surface in self.surfaces],
@@ -111,6 +115,7 @@ class MistAnnotation:
     def from_json(cls, document: Mapping[str, Any]) -> MistAnnotation:
         """Inverse of :meth:`to_json`. Raises ``KeyError`` or ``TypeError`` on nonsense."""
         return cls(
+            strategy=document["strategy"],
             surfaces=tuple(MistSurface(**surface) for surface in document["surfaces"]),
             clicks=tuple(MistClick(*row) for row in document["clicks"]),
             budget=document["budget"],
@@ -136,6 +141,7 @@ def annotate_mist(
     targets: Sequence[SurfaceTarget],
     valid: Mask,
     protocol: MistProtocol,
+    strategy: MistStrategy,
     mask_threshold: float,
     key: str = "",
 ) -> MistAnnotation:
@@ -145,16 +151,17 @@ def annotate_mist(
         model: the model with the image.
         targets: the surfaces; their masks do not overlap.
         valid: bool [H, W], ``False`` at ignored pixels.
-        protocol: strategy, budget, IoU goal and how to fuse.
+        protocol: budget, IoU goal and how to fuse; its list of strategies is not looked at.
+        strategy: which surface is refined next.
         mask_threshold: a pixel is inside if its probability is strictly greater.
         key: of the image; together with ``protocol.seed`` it decides what a strategy draws, so that an image
             gives the same on its own and in any order.
     """
-    run = _MistRun(model, targets, valid, protocol, mask_threshold)
+    run = _MistRun(model, targets, valid, protocol, strategy, mask_threshold)
     run.begin()
     rng = random.Random(f"{protocol.seed} {key}")
     while len(run.clicks) < run.budget and run.open_ious():
-        click = run.deepest_error() if protocol.strategy == "max-dt" else run.next_click(rng)
+        click = run.deepest_error() if strategy == "max-dt" else run.next_click(rng)
         if click is None:
             break
         run.give(click)
@@ -197,6 +204,7 @@ class _MistRun:
         targets: Sequence[SurfaceTarget],
         valid: Mask,
         protocol: MistProtocol,
+        strategy: MistStrategy,
         mask_threshold: float,
     ) -> None:
         counting = [target for target in targets if (target.mask & valid).any()]
@@ -206,6 +214,7 @@ class _MistRun:
         self._model = model
         self._valid = valid
         self._protocol = protocol
+        self._strategy = strategy
         self._mask_threshold = mask_threshold
         self._unclicked: Mask = np.ones(valid.shape, np.bool_)
         self._labels = empty_joint_map((valid.shape[0], valid.shape[1]))
@@ -228,7 +237,7 @@ class _MistRun:
         """The click at the first surface of the strategy's choice that has something left to click."""
         refined = [click.refined_id for click in self.clicks[len(self.surfaces) :]]
         limit = self._protocol.clicks_per_surface
-        for surface_id in order_of_choice(self._protocol.strategy, self.open_ious(), refined, limit, rng):
+        for surface_id in order_of_choice(self._strategy, self.open_ious(), refined, limit, rng):
             surface = self.surfaces[surface_id]
             click = next_click(surface.target.mask, surface.mask, self._valid, self._unclicked)
             if click is not None:
@@ -261,7 +270,7 @@ class _MistRun:
         for surface_id, surface in self.surfaces.items():
             final = iou(joint == surface_id, surface.target.mask, self._valid)
             ended.append(MistSurface(surface_id, final, surface.iou, final < self._protocol.iou))
-        return MistAnnotation(tuple(ended), tuple(self.clicks), self.budget)
+        return MistAnnotation(self._strategy, tuple(ended), tuple(self.clicks), self.budget)
 
     def _owned(self, click: Click, refined_id: int | None) -> MistClick:
         x, y = int(click.x_px), int(click.y_px)
@@ -280,7 +289,8 @@ class _MistRun:
         asked = list(surfaces)
         for surface in asked:
             own = [Click(c.x_px, c.y_px, c.owner_id == surface.target.id) for c in self.clicks]
-            surface.plane, surface.previous = self._model.probabilities(own, surface.previous)
+            plane, surface.previous = self._model.probabilities(own, surface.previous)
+            surface.plane = np.asarray(plane)
             surface.mask = np.asarray(surface.plane > self._mask_threshold)
         if self._protocol.fuse == "each" and self.surfaces:
             joint, asked = self._fused(), list(self.surfaces.values())

@@ -17,13 +17,14 @@ FirstPass = Literal["worst", "all"]
 Zoom = Literal["none", "ritm"]
 MistStrategy = Literal["best", "worst", "random", "worst-with-limit", "round-robin", "max-dt"]
 MistFuse = Literal["final", "each"]
+MIST_STRATEGIES: tuple[MistStrategy, ...] = get_args(MistStrategy)
 
 
 @dataclass(frozen=True)
 class MistProtocol:
     """How MIST is done; :mod:`mmms_eval.mist` says what each choice means."""
 
-    strategy: MistStrategy = "worst"  # which surface is refined next
+    strategies: tuple[MistStrategy, ...] = ("worst",)  # which surface is refined next; each is a run of its own
     clicks_per_surface: int = 10  # tau: times the surfaces of an image it is the budget that they share
     iou: float = 0.85  # fraction; a surface is done there
     fuse: MistFuse = "final"  # one argmax at the end, or after each click
@@ -31,19 +32,26 @@ class MistProtocol:
     spacing_px: int = 5  # no click within this distance of an earlier one; 0: just not the same pixel again
 
     def __post_init__(self) -> None:
-        for name, value, known in (
-            ("MIST strategy", self.strategy, get_args(MistStrategy)),
-            ("way to fuse", self.fuse, get_args(MistFuse)),
-        ):
-            _check(value in known, f"a {name} of {', '.join(known)}", repr(value), "it")
-        _check(self.clicks_per_surface >= 1, "at least 1 MIST click per surface", self.clicks_per_surface, "it")
-        _check(0 < self.iou <= 1, "a MIST IoU above 0 and up to 1", self.iou, "it")
-        _check(self.spacing_px >= 0, "a spacing of clicks from 0 px", self.spacing_px, "it")
+        listed, known = self.strategies, ", ".join(MIST_STRATEGIES)
+        _check(all(s in MIST_STRATEGIES for s in listed), f"MIST strategies of {known}", ", ".join(listed), "--mist")
+        _check(len(listed) == len(set(listed)) > 0, "each MIST strategy once", ", ".join(listed) or "none", "--mist")
+        _check(self.fuse in get_args(MistFuse), "to fuse final or each", repr(self.fuse), "--mist-fuse")
+        clicks = self.clicks_per_surface
+        _check(clicks >= 1, "at least 1 MIST click per surface", clicks, "--mist-clicks")
+        _check(0 < self.iou <= 1, "a MIST IoU above 0 and up to 1", self.iou, "--mist-iou")
+        _check(self.spacing_px >= 0, "a spacing of MIST clicks from 0 px", self.spacing_px, "--mist-spacing")
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> MistProtocol:
+        """Inverse of ``dataclasses.asdict``. Raises ``TypeError`` on unknown keys."""
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}
+        return cls(**values)
 
     def describe(self) -> str:
+        """All choices in one line."""
         return (
-            f"MIST {self.strategy}, {self.clicks_per_surface} clicks per surface, IoU {percent(self.iou)}, "
-            f"fuse {self.fuse}, seed {self.seed}, clicks more than {self.spacing_px} px apart"
+            f"MIST {'/'.join(self.strategies)} with {self.clicks_per_surface} clicks per surface to IoU "
+            f"{percent(self.iou)}, fuse {self.fuse}, seed {self.seed}, clicks more than {self.spacing_px} px apart"
         )
 
 
@@ -111,7 +119,7 @@ class EvaluationProtocol:
         """Inverse of :meth:`to_json`. Raises ``TypeError`` on unknown or missing keys."""
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}
         if values.get("mist") is not None:
-            values["mist"] = MistProtocol(**values["mist"])
+            values["mist"] = MistProtocol.from_json(values["mist"])
         return cls(**values)
 
     def describe(self) -> str:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mmms_client.clicks import Click
+from mmms_eval.mist import MistAnnotation
 from mmms_eval.nocms import JointSurface, Visit
 
 
@@ -43,7 +44,8 @@ class SurfaceResult:
 
 @dataclass(frozen=True)
 class ImageResult:
-    """One image: surfaces by ascending id, visits of the joint annotation in time order."""
+    """One image: surfaces by ascending id, visits of the joint annotation in time order, MIST by strategy as asked for
+    (nothing without MIST or without surfaces)."""
 
     key: str
     size_hw: tuple[int, int]
@@ -51,6 +53,7 @@ class ImageResult:
     too_small: int  # surfaces below the protocol's smallest area, left out
     surfaces: tuple[SurfaceResult, ...]
     visits: tuple[Visit, ...]
+    mist: tuple[MistAnnotation, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -60,11 +63,15 @@ class ImageResult:
             "too_small": self.too_small,
             "surfaces": [surface.to_json() for surface in self.surfaces],
             "visits": [[visit.surface_id, visit.clicks, visit.iou] for visit in self.visits],
+            "mist": [annotation.to_json() for annotation in self.mist],
         }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> ImageResult:
-        """Inverse of :meth:`to_json`. Raises ``KeyError``, ``TypeError`` or ``ValueError`` on nonsense."""
+        """Inverse of :meth:`to_json`; ``mist`` may be missing, as it is in older files.
+
+        Raises ``KeyError``, ``TypeError`` or ``ValueError`` on nonsense.
+        """
         height, width = document["size_hw"]
         return cls(
             key=document["key"],
@@ -73,6 +80,7 @@ class ImageResult:
             too_small=document["too_small"],
             surfaces=tuple(SurfaceResult.from_json(surface) for surface in document["surfaces"]),
             visits=tuple(Visit(*row) for row in document["visits"]),
+            mist=tuple(MistAnnotation.from_json(annotation) for annotation in document.get("mist", ())),
         )
 
 

@@ -1,13 +1,14 @@
 """Evaluate any predictor on any data set: images in a thread pool, results in the order of the data set.
 
-Each image is encoded once; each surface runs on its own for NoC, then all together for NoCMS. What an image
-gives depends on that image alone, so the number of workers changes nothing but the time it takes.
+Each image is encoded once; each surface runs on its own for NoC, then all together for NoCMS, and for MIST if that is
+asked for. What an image gives depends on that image alone, so the number of workers changes nothing but the time it
+takes.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,8 @@ from typing import Any
 from mmms_client.contract import ModelContract
 from mmms_client.errors import DataError, ModalityError, UsageError
 from mmms_client.predictor import Predictor
-from mmms_eval.datasets.sample import Dataset, Sample
+from mmms_eval.datasets.sample import Dataset, Sample, SurfaceTarget
+from mmms_eval.mist import MistAnnotation, annotate_mist, check_budget
 from mmms_eval.nocms import JointAnnotation, annotate_jointly
 from mmms_eval.protocol import EvaluationProtocol
 from mmms_eval.results import ImageResult, ImageTiming, SurfaceResult
@@ -96,7 +98,8 @@ def evaluate(
         keep_going: an image that raises :class:`DataError` is left out and counted in ``broken``.
 
     Raises:
-        UsageError: fewer clicks fit the model than the protocol needs, or ``workers`` is below 1.
+        UsageError: fewer clicks fit the model than the protocol needs, or ``workers`` is below 1. For MIST it depends
+            on the image: see :func:`check_mist_budget`, which tells before the first one.
         DataError: the data set has no image, or, with ``keep_going``, none that can be read.
     """
     _check_request(predictor.contract, dataset, protocol, workers)
@@ -157,13 +160,18 @@ def evaluate(
 def evaluate_sample(
     predictor: Predictor, sample: Sample, protocol: EvaluationProtocol
 ) -> tuple[ImageResult, ImageTiming | None]:
-    """One image. Without a surface that is large enough nothing is encoded and there is no timing."""
+    """One image. Without a surface that is large enough nothing is encoded and there is no timing.
+
+    Raises as :func:`check_sample` and :func:`mmms_eval.mist.check_budget`.
+    """
     check_sample(sample)
     targets = sample.surfaces(protocol.smallest_area_px)
     too_small = len(sample.surface_ids()) - len(targets)
     given = {name: sample.modalities[name] for name in usable_modalities(sample, predictor.contract, protocol)}
     if not targets:
-        return _image_result(sample, tuple(given), too_small, (), JointAnnotation((), ())), None
+        return _image_result(sample, tuple(given), too_small, (), JointAnnotation((), ()), ()), None
+    if protocol.mist is not None:
+        check_budget(predictor.contract, len(targets), protocol.mist, sample.key)
     start_s = time.perf_counter()
     encoded = predictor.encode(sample.image, given)
     encode_ms = 1e3 * (time.perf_counter() - start_s)
@@ -175,8 +183,38 @@ def evaluate_sample(
     joint = annotate_jointly(model, targets, valid, protocol, first_visits)
 
     traces = tuple((target.name, target.area_px, runs[target.id][0]) for target in targets)
-    result = _image_result(sample, encoded.present, too_small, traces, joint)
+    mist = _annotate_mist(model, targets, sample, protocol)
+    result = _image_result(sample, encoded.present, too_small, traces, joint, mist)
     return result, ImageTiming(sample.key, encode_ms, tuple(model.click_ms))
+
+
+def check_mist_budget(
+    contracts: Sequence[ModelContract],
+    dataset: Dataset,
+    protocol: EvaluationProtocol,
+    workers: int,
+    finished: Collection[int] = (),
+) -> None:
+    """Raise :class:`UsageError` if an image has more surfaces than each of the models can take the MIST clicks of.
+
+    Reads the whole data set, but for the images of ``finished``, so that a run does not end in its middle; does nothing
+    without MIST. An image that is broken is passed over: it is for :func:`evaluate` to say so.
+    """
+    if protocol.mist is None:
+        return
+
+    def count(index: int) -> tuple[int, str]:
+        try:
+            sample = dataset[index]
+        except DataError:
+            return 0, ""
+        return len(sample.surfaces(protocol.smallest_area_px)), sample.key
+
+    indices = [index for index in range(len(dataset)) if index not in finished]
+    with ThreadPoolExecutor(workers, thread_name_prefix="count") as pool:
+        surfaces, key = max(pool.map(count, indices), key=lambda counted: counted[0], default=(0, ""))
+    for contract in contracts:
+        check_budget(contract, surfaces, protocol.mist, key)
 
 
 def usable_modalities(sample: Sample, contract: ModelContract, protocol: EvaluationProtocol) -> tuple[str, ...]:
@@ -234,16 +272,29 @@ def _check_request(contract: ModelContract, dataset: Dataset, protocol: Evaluati
         raise DataError(f"Expected at least one image in data set {dataset.name!r} but got none; check --root.")
 
 
+def _annotate_mist(
+    model: TimedModel, targets: Sequence[SurfaceTarget], sample: Sample, protocol: EvaluationProtocol
+) -> tuple[MistAnnotation, ...]:
+    if protocol.mist is None:
+        return ()
+    threshold = protocol.mask_threshold
+    return tuple(
+        annotate_mist(model, targets, sample.valid, protocol.mist, strategy, threshold, sample.key)
+        for strategy in protocol.mist.strategies
+    )
+
+
 def _image_result(
     sample: Sample,
     modalities: tuple[str, ...],
     too_small: int,
     traces: tuple[tuple[str, int, SurfaceTrace], ...],
     joint: JointAnnotation,
+    mist: tuple[MistAnnotation, ...],
 ) -> ImageResult:
     surfaces = tuple(
         SurfaceResult(outcome.surface_id, name, area_px, trace.clicks, trace.ious, outcome)
         for (name, area_px, trace), outcome in zip(traces, joint.surfaces, strict=True)
     )
     height, width = sample.labels.shape
-    return ImageResult(sample.key, (height, width), modalities, too_small, surfaces, joint.visits)
+    return ImageResult(sample.key, (height, width), modalities, too_small, surfaces, joint.visits, mist)

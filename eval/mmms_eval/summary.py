@@ -2,7 +2,7 @@
 literature; the mean over images is given beside it where the paper leaves open which one it takes.
 
 Paper symbol -> our name: NoC@t -> ``noc[t]``; NoCMS -> ``nocms``; FRMS -> ``frms_percent``; mIoU@k ->
-``mean_iou_after[k]``.
+``mean_iou_after[k]``; NCI, NFO, NFI and IoU of MIST -> fields of :class:`MistSummary`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,26 @@ from typing import Any
 import numpy as np
 
 from mmms_eval.metrics import iou_after, is_failure, is_failure_ritm, mean, noc, percentage
-from mmms_eval.protocol import EvaluationProtocol, percent
+from mmms_eval.protocol import EvaluationProtocol, MistProtocol, MistStrategy, percent
 from mmms_eval.results import ImageResult, ImageTiming, SurfaceResult
+
+
+@dataclass(frozen=True)
+class MistSummary:
+    """MIST under one strategy (DynaMITe, section 4). Images count alike, however many surfaces they have.
+
+    Images without surfaces are left out; the means are NaN where no image has any.
+    """
+
+    nci: float  # normalised clicks per image: the mean of clicks / surfaces; a failed image counts its whole budget
+    nfo: int  # failed objects: surfaces below the goal in the final label map
+    nfi: int  # failed images: at least one such surface
+    image_iou: float  # mean over images of the mean IoU of their surfaces, in [0, 1]
+    clicks: int  # that were made, over all images
+    lost_to_fusion: int  # in nfo, but at the goal before the last argmax
+    unspent: int  # in nfi, although there was budget left
+    surfaces: int
+    images: int
 
 
 @dataclass(frozen=True)
@@ -38,6 +56,7 @@ class Summary:
     damaged_percent: float
     failed_by_damage_percent: float  # in frms_percent, but reached the threshold in their last visit
     revisits: int
+    mist: dict[MistStrategy, MistSummary]  # empty if MIST was not asked for
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; NaN becomes ``None``."""
@@ -76,6 +95,23 @@ def summarise(results: Sequence[ImageResult], protocol: EvaluationProtocol) -> S
             surface.joint.is_failed and surface.joint.is_damaged for surface in surfaces
         ),
         revisits=sum(max(0, surface.joint.visits - 1) for surface in surfaces),
+        mist={s: _summarise_mist(results, s, protocol.mist) for s in protocol.mist.strategies} if protocol.mist else {},
+    )
+
+
+def _summarise_mist(results: Sequence[ImageResult], strategy: MistStrategy, protocol: MistProtocol) -> MistSummary:
+    images = [m for result in results for m in result.mist if m.strategy == strategy and m.surfaces]
+    surfaces = [surface for image in images for surface in image.surfaces]
+    return MistSummary(
+        nci=mean(image.clicks_counted / len(image.surfaces) for image in images),
+        nfo=sum(surface.is_failed for surface in surfaces),
+        nfi=sum(image.is_failed for image in images),
+        image_iou=mean(mean(surface.iou for surface in image.surfaces) for image in images),
+        clicks=sum(len(image.clicks) for image in images),
+        lost_to_fusion=sum(surface.is_failed and surface.iou_alone >= protocol.iou for surface in surfaces),
+        unspent=sum(image.is_failed and len(image.clicks) < image.budget for image in images),
+        surfaces=len(surfaces),
+        images=len(images),
     )
 
 
