@@ -22,9 +22,9 @@ from mmms_eval import html_report, report
 from mmms_eval.baselines import BASELINES
 from mmms_eval.datasets import DATASETS, Dataset, DatasetOptions
 from mmms_eval.progress_file import ProgressFile, run_settings
-from mmms_eval.protocol import EvaluationProtocol
+from mmms_eval.protocol import MIST_STRATEGIES, EvaluationProtocol, MistProtocol
 from mmms_eval.results import ImageResult, ImageTiming
-from mmms_eval.runner import Evaluation, Progress, check_modalities, check_resolution, evaluate
+from mmms_eval.runner import Evaluation, Progress, check_mist_budget, check_modalities, check_resolution, evaluate
 
 FEATURES = ("auto", "ensemble", "shared-memory", "plain")
 
@@ -61,6 +61,14 @@ FEATURES = ("auto", "ensemble", "shared-memory", "plain")
 )
 @click.option("--stop-iou", type=float, help="End a surface's clicks at this IoU (0 to 1): faster, mIoU@k less exact.")
 @click.option("--min-area", type=int, default=1, show_default=True, help="Leave out smaller surfaces, px.")
+@click.option(
+    "--mist", multiple=True, type=click.Choice([*MIST_STRATEGIES, "all"]), help="Measure MIST too; may be repeated."
+)
+@click.option("--mist-clicks", type=int, help="MIST clicks per surface, shared by those of an image.  [default: 10]")
+@click.option("--mist-iou", type=float, help="IoU at which a surface is done in MIST (0 to 1).  [default: 0.85]")
+@click.option("--mist-fuse", type=click.Choice(["final", "each"]), help="MIST: one argmax at the end, or per click.")
+@click.option("--mist-seed", type=int, help="Of what random and round-robin draw in MIST.  [default: 0]")
+@click.option("--mist-spacing", type=int, help="MIST clicks are farther apart than this, px.  [default: 5]")
 @click.option("--flip", is_flag=True, help="Answer with the mean of the image and its mirror image.")
 @click.option("--zoom", type=click.Choice(["none", "ritm"]), default="none", show_default=True, help="Zoom-in.")
 @click.option("--resolution", type=int, help="Refuse a model of another network size, px.")
@@ -69,7 +77,7 @@ FEATURES = ("auto", "ensemble", "shared-memory", "plain")
 @click.option("--restart", is_flag=True, help="Forget the finished images that a killed run with --json left.")
 @click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write a page to look at to this file.")
 def bench(dataset_name: str, url: str, features: str, deadline: float, **options: Any) -> None:
-    """Measure the served model with simulated clicks: NoC, NoCMS, FRMS, failures, IoU after each click."""
+    """Measure the served model with simulated clicks: NoC, NoCMS, FRMS, failures, IoU after each click; and MIST."""
     from mmms_client import TritonPredictor
 
     protocol = make_protocol(options)
@@ -101,6 +109,9 @@ def run(
     with _open_progress(predictor.contract, dataset, protocol, server, options) as progress:
         keep_going = options.get("keep_going", False)
         name = predictor.contract.preset
+        contracts = [predictor.contract, *(make().contract for make in BASELINES if options["baselines"])]
+        finished = {} if progress is None else progress.finished(name)
+        check_mist_budget(contracts, dataset, protocol, options["workers"], finished)
         ours = _evaluate(predictor, dataset, protocol, options["workers"], name, "", keep_going, progress)
         ours = dataclasses.replace(ours, description=describe(), server_version=server)
         for broken in ours.broken:
@@ -157,6 +168,9 @@ def print_report(evaluations: list[Evaluation], dataset: Dataset) -> None:
     click.echo("")
     click.echo(report.table(evaluations))
     click.echo("")
+    if ours.protocol.mist is not None:
+        click.echo(report.align_columns(report.mist_rows(evaluations)))
+        click.echo("")
     for evaluation in evaluations:
         for line in report.remarks(evaluation):
             click.echo(f"{evaluation.name}: {line}")
@@ -190,7 +204,25 @@ def make_protocol(options: dict[str, Any]) -> EvaluationProtocol:
         flip=options["flip"],
         zoom=options["zoom"],
         resolution=options["resolution"],
+        mist=make_mist_protocol(options),
     )
+
+
+def make_mist_protocol(options: dict[str, Any]) -> MistProtocol | None:
+    """The options of MIST; ``None`` without ``--mist``. Raises :class:`UsageError`."""
+    fields = {
+        "--mist-clicks": "clicks_per_surface", "--mist-iou": "iou", "--mist-fuse": "fuse", "--mist-seed": "seed",
+        "--mist-spacing": "spacing_px",
+    }  # fmt: skip
+    values = {option: options[option[2:].replace("-", "_")] for option in fields}
+    given = {option: value for option, value in values.items() if value is not None}
+    if options["mist"]:
+        strategies = MIST_STRATEGIES if "all" in options["mist"] else tuple(dict.fromkeys(options["mist"]))
+        return MistProtocol(strategies, **{fields[option]: value for option, value in given.items()})
+    if given:
+        option = next(iter(given))
+        raise UsageError(f"Expected --mist with {option} but got none; add --mist worst, or drop {option}.")
+    return None
 
 
 def open_dataset(name: str, options: dict[str, Any], protocol: EvaluationProtocol, contract: ModelContract) -> Dataset:

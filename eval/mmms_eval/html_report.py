@@ -27,6 +27,10 @@ from mmms_eval.published import RESPONSE, published_table, reading_notes
 from mmms_eval.runner import Evaluation
 from mmms_eval.summary import RESPONSE_CLICKS
 
+MIST_NOTE = (
+    "NCI: clicks per image and surface, a failed image with its whole budget. NFO, NFI: surfaces and images that "
+    "failed. IoU: mean over images of the mean over their surfaces."
+)
 SIZE_LIMITS_PERCENT = (0.25, 1.0, 4.0, 16.0)  # of the image area: squares of 5, 10, 20 and 40 % of its side
 
 
@@ -86,6 +90,9 @@ def _headline(ours: Evaluation) -> str:
 
 def _results(evaluations: Sequence[Evaluation], facts: Mapping[str, Any]) -> str:
     parts = [table(report.table_rows(evaluations))]
+    mist = evaluations[0].protocol.mist
+    if mist is not None:
+        parts.append(f"<h3>All surfaces at once (MIST)</h3>{table(report.mist_rows(evaluations))}{note(MIST_NOTE)}")
     remarks = [f"{evaluation.name}: {line}" for evaluation in evaluations for line in report.remarks(evaluation)]
     if len(evaluations) > 1 and "80" in evaluations[0].summary.noc:
         remarks.insert(0, report.gain(evaluations[0], evaluations[1:]))

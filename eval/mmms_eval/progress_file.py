@@ -45,10 +45,12 @@ def run_settings(
     """All that the numbers of a run depend on, as flat JSON values.
 
     ``dataset`` must have a ``repr`` that says what it reads (files, units), as dataclasses have: it is stored as a
-    hash. The content of the files is not looked at.
+    hash. The content of the files is not looked at. Settings of MIST are ``protocol.mist.NAME``, if there is MIST.
     """
     groups = {"protocol": protocol.to_json(), "dataset": dataset.describe(), "model": contract.to_parameters()}
     flat = {f"{group}.{key}": value for group, values in groups.items() for key, value in values.items()}
+    mist = flat.pop("protocol.mist") or {}
+    flat |= {f"protocol.mist.{key}": value for key, value in mist.items()}
     flat["dataset.files_and_units"] = hashlib.sha256(repr(dataset).encode()).hexdigest()
     normalised: dict[str, Any] = json.loads(json.dumps({**flat, **others}))
     return normalised

@@ -1,6 +1,7 @@
 """Results as a table for the terminal and as a JSON document.
 
-Schema ``mmms-bench``, version 3 (2 had no flip, zoom, server and ``evaluations.protocol``; 1 had no ``broken``)::
+Schema ``mmms-bench``, version 4 (3 had no MIST; 2 had no flip, zoom, server and ``evaluations.protocol``; 1 had no
+``broken``)::
 
     schema, schema_version
     created_utc, versions           when and with what; not part of the deterministic results
@@ -14,11 +15,14 @@ Schema ``mmms-bench``, version 3 (2 had no flip, zoom, server and ``evaluations.
       summary                       mmms_eval.summary.Summary; null where there is no surface
       images: [ key, size_hw, modalities, too_small,
                 surfaces: [ surface_id, name, area_px, clicks: [[x_px, y_px, 1 or 0]], ious, joint: {...} ],
-                visits: [[surface_id, clicks, iou]] ]
+                visits: [[surface_id, clicks, iou]],
+                mist: [ strategy, budget, clicks: [[x_px, y_px, owner_id, refined_id]],
+                        surfaces: [ surface_id, iou, iou_alone, is_failed ] ] ]
       broken: [ index, error ]      images left out by --keep-going: place in the data set, and why
       timing                        milliseconds as the client saw them, and workers; not deterministic
     ]
 
+``mist`` is empty where MIST was not asked for; owner 0 is the background (:mod:`mmms_eval.mist`).
 IoUs are fractions in [0, 1] in full precision; keys of ``noc`` and ``failures`` are percents.
 """
 
@@ -39,10 +43,10 @@ from mmms_client.files import write_text_atomically
 from mmms_eval.datasets.sample import Dataset
 from mmms_eval.protocol import EvaluationProtocol, percent
 from mmms_eval.runner import Evaluation
-from mmms_eval.summary import Summary
+from mmms_eval.summary import MistSummary, Summary
 
 SCHEMA = "mmms-bench"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 TABLE_NOC = (0.80, 0.85, 0.90)  # the columns of the paper's tables
 
 
@@ -84,6 +88,16 @@ def _cells(summary: Summary, protocol: EvaluationProtocol) -> list[tuple[str, st
     ]
 
 
+def mist_rows(evaluations: Sequence[Evaluation]) -> list[list[str]]:
+    """A header and one row per model and strategy in the format of DynaMITe's tables; without MIST only the header."""
+    rows = [["model", "MIST", "NCI", "NFO", "NFI", "IoU %", "surfaces", "images"]]
+    for evaluation in evaluations:
+        for strategy, mist in evaluation.summary.mist.items():
+            means = [_number(mist.nci), str(mist.nfo), str(mist.nfi), _number(100 * mist.image_iou, 1)]
+            rows.append([evaluation.name, strategy, *means, str(mist.surfaces), str(mist.images)])
+    return rows
+
+
 def remarks(evaluation: Evaluation) -> list[str]:
     """What a reader of the row has to know to read it right, one line each."""
     summary, protocol = evaluation.summary, evaluation.protocol
@@ -102,6 +116,7 @@ def remarks(evaluation: Evaluation) -> list[str]:
             "later visits of others ("
             f"{summary.failed_by_damage_percent:.1f} % are in FRMS for that)"
         )
+    lines += [_fusion_remark(strategy, mist) for strategy, mist in summary.mist.items() if mist.lost_to_fusion]
     if summary.surfaces_too_small:
         lines.append(f"{summary.surfaces_too_small} surfaces under {protocol.smallest_area_px} px were left out")
     if evaluation.broken:
@@ -109,6 +124,13 @@ def remarks(evaluation: Evaluation) -> list[str]:
     if summary.images_without_surfaces:
         lines.append(f"{summary.images_without_surfaces} images have no surface")
     return lines
+
+
+def _fusion_remark(strategy: str, mist: MistSummary) -> str:
+    return (
+        f"MIST {strategy}: {mist.lost_to_fusion} of {mist.nfo} failed surfaces were at the goal on their own and lost "
+        "it to others in the final label map"
+    )
 
 
 def speed(evaluation: Evaluation) -> str:

@@ -70,7 +70,7 @@ def test_the_json_file_holds_everything_and_is_deterministic(connected: list[dic
         invoke("--json", str(file), "--workers", workers)
         documents.append(json.loads(file.read_text()))
     document = documents[0]
-    assert (document["schema"], document["schema_version"]) == ("mmms-bench", 3)
+    assert (document["schema"], document["schema_version"]) == ("mmms-bench", 4)
     assert EvaluationProtocol.from_json(document["protocol"]).n_max == 3
     assert document["dataset"]["first_seed"] == FIRST_HELD_OUT_SEED
     evaluation = document["evaluations"][0]
