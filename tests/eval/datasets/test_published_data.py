@@ -79,7 +79,7 @@ def test_split_label_rule_and_modalities_are_stored(tree: Tree, tmp_path: Path) 
     )
     assert "split test, split_asked published-val" in output and "0 (not annotated) is background" in output
     document = json.loads(file.read_text())
-    assert document["schema_version"] == 3
+    assert document["schema_version"] == 4
     stored = document["dataset"]
     assert (stored["split"], stored["images_published"], stored["partial"]) == ("test", 393, True)
     assert stored["images"] == stored["images_in_split"] == len((root / "test.txt").read_text().split())
