@@ -167,6 +167,12 @@ def test_a_strategy_decides_who_is_refined() -> None:
         assert [click.refined_id for click in annotation.clicks[3:]] == refined
 
 
+def test_the_limit_of_a_surface_counts_its_initial_click_once() -> None:
+    labels = np.array([[1] * 6 + [2] * 6], np.int32)
+    annotation, _ = annotate({1: [plane([0])], 2: [plane([6, 7])]}, "worst-with-limit", labels, clicks_per_surface=3)
+    assert [click.refined_id for click in annotation.clicks[2:]] == [1, 1, 2, 2]
+
+
 def test_max_dt_clicks_the_deepest_error_of_all_also_at_a_surface_that_is_done() -> None:
     """Surface 1 is done (IoU 2 / 3) but spills over three columns, 2 px deep; surface 2 misses one of two columns."""
     labels = np.tile(np.array([1] * 6 + [2] * 2 + [0] * 4, np.int32), (5, 1))
@@ -200,6 +206,19 @@ def test_fusing_after_each_click_sees_what_a_neighbour_took() -> None:
     assert places(annotation)[2:] == [(5, 2, 2)]  # surface 2 is the worst one: 2 / 6
     assert [surface_id for surface_id, _, _ in script.asked[2:]] == [1, 2]
     assert annotation.surfaces == (MistSurface(1, 1.0, 1.0, False), MistSurface(2, 1.0, 1.0, False))
+
+
+def test_a_click_is_news_for_a_surface_that_only_the_fusion_had_put_right() -> None:
+    """Surfaces 1 and 3 both cover pixel 5 of surface 2, which goes to 3; 1 is asked again all the same."""
+    labels = np.array([[1] * 4 + [2] * 4 + [3] * 4], np.int32)
+    answers = {
+        1: [plane([0, 1, 2, 3, 5], 0.8), plane(range(4))],
+        2: [plane([4]), plane(range(4, 8))],
+        3: [plane(range(5, 12), 0.9), plane(range(8, 12))],
+    }
+    annotation, script = annotate(answers, labels=labels, fuse="each")
+    assert places(annotation)[3:] == [(5, 2, 2)]
+    assert [surface_id for surface_id, _, _ in script.asked[3:]] == [1, 2, 3]
 
 
 def test_a_pixel_goes_to_the_highest_probability() -> None:
