@@ -120,8 +120,8 @@ def test_leaving_out_a_modality_changes_the_answer(predictor: TritonPredictor) -
         for name in NAMES:
             rest = {k: v for k, v in maps(s).items() if k != name}
             less = predictor.predict(predictor.encode(s.image, rest), [centre(s)])
-            changed[name] += int(np.abs(full - less).max() > 0.1)
-    assert min(changed.values()) >= 3, changed
+            changed[name] += int(np.abs(full - less).max() > 0.04)  # five times what an engine may differ
+    assert min(changed.values()) == 6, changed
 
 
 def test_flipping_a_clicks_sign_changes_the_answer(predictor: TritonPredictor) -> None:

@@ -32,6 +32,13 @@ class OpenVINOEngine:
             self.precision = "fp32"
         model = core.read_model(path)
         model.reshape({port: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
+        self.outputs = [port.any_name for port in model.outputs]
+        if self.precision == "bf16":
+            # A click's coordinates must not be rounded to 8 bits: the disks would land elsewhere. OpenVINO keeps what
+            # leads to an output, up to the first matrix product, in fp32; so the cells that the disks fill are one.
+            scatters = [op for op in model.get_ops() if op.get_type_name() == "ScatterElementsUpdate"]
+            if scatters:
+                model.add_outputs([op.input_value(1) for op in scatters])
         options = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[self.precision],
@@ -40,11 +47,14 @@ class OpenVINOEngine:
             options["INFERENCE_NUM_THREADS"] = str(threads)
         compiled = core.compile_model(model, "CPU", options)
         self.request = compiled.create_infer_request()
-        self.outputs = [port.any_name for port in compiled.outputs]
 
     def infer(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Inputs by name, batch 1, to outputs by name. The outputs are overwritten by the next call."""
-        answer = self.request.infer(inputs, share_inputs=True, share_outputs=True)
+        """Inputs by name, batch 1, to outputs by name.
+
+        Outputs are copies: Triton takes them after all requests of one `execute` are answered, and by then the next
+        request would have written into shared ones.
+        """
+        answer = self.request.infer(inputs, share_inputs=True, share_outputs=False)
         return {name: answer[name] for name in self.outputs}
 
 
@@ -179,7 +189,7 @@ class TritonPythonModel:
             inputs = {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.inputs}
             batch = next(iter(inputs.values())).shape[0]
             answers = [
-                self._copy(self.engine.infer({name: array[row : row + 1] for name, array in inputs.items()}), batch)
+                self.engine.infer({name: array[row : row + 1] for name, array in inputs.items()})
                 for row in range(batch)
             ]
         except Exception as error:  # noqa: BLE001 - a raised exception would end the process that serves this model
@@ -189,8 +199,3 @@ class TritonPythonModel:
             parts = [answer[name] for answer in answers]
             tensors.append(pb_utils.Tensor(name, parts[0] if batch == 1 else np.concatenate(parts)))
         return pb_utils.InferenceResponse(tensors)
-
-    @staticmethod
-    def _copy(answer: dict[str, np.ndarray], batch: int) -> dict[str, np.ndarray]:
-        """The engine reuses its output buffers: keep what the next row of a batch would overwrite."""
-        return answer if batch == 1 else {name: array.copy() for name, array in answer.items()}
