@@ -63,7 +63,7 @@ def loops(mask: Mask) -> list[Loop]:
 def _edges(mask: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], list[int]]:
     """Every pixel edge on a boundary: its direction, its pixel's x and y, and the index of the edge after it."""
     padded = np.pad(mask, 1)
-    height, width = padded.shape
+    width = padded.shape[1]
     inside = padded.ravel()
     step = _STEPS[:, 1] * width + _STEPS[:, 0]
     outward = np.roll(step, 1)  # to the left of the walk
@@ -86,7 +86,7 @@ def _edges(mask: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np
 
 def _without_straight(points: NDArray[np.int64]) -> Points:
     """A closed walk without repeated points and without those at which it goes straight on."""
-    moves = (points != np.roll(points, 1, 0)).any(1)
+    moves = (points != np.roll(points, -1, 0)).any(1)
     points = points[moves] if moves.any() else points[:1]
     if len(points) > 2:
         before, after = points - np.roll(points, 1, 0), np.roll(points, -1, 0) - points
