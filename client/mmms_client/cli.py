@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from mmms_client.errors import UsageError
+from mmms_client.export_masks.formats import MODULES as FORMATS
 from mmms_client.terminal import run_command
 
 PROGRAM = "mmms-client"
@@ -212,6 +213,50 @@ def annotate(
         deadline_s=deadline,
     )
     headless.annotate(request, click.echo)
+
+
+@cli.command()
+@click.argument("source", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--format",
+    "-f",
+    "formats",
+    multiple=True,
+    required=True,
+    type=click.Choice(list(FORMATS)),
+    help="What to write, to DIR/FORMAT. Repeat.",
+)
+@click.option("--out", "-o", type=click.Path(), required=True, metavar="DIR", help="Folder for the results.")
+@click.option(
+    "--polygons",
+    type=click.FloatRange(0),
+    metavar="PX",
+    help="coco, labelme: polygons that leave the masks' borders by at most PX, instead of masks; yolo: the same PX.",
+)
+@click.option("--strict", is_flag=True, help="Write nothing if anything would be lost.")
+def export(source: tuple[str, ...], formats: tuple[str, ...], out: str, polygons: float | None, strict: bool) -> None:
+    """Write what `annotate --out` wrote in other programs' formats.
+
+    SOURCE is such a folder, its session.json, or a folder of such folders: all images go into one data set. What a
+    format cannot hold is said before anything is written. No server is asked.
+    """
+    from mmms_client import exporting
+
+    exporting.export(exporting.ExportRequest(source, formats, out, polygons, strict), click.echo)
+
+
+@cli.command("import")
+@click.argument("masks", type=click.Path())
+@click.option("--image", type=click.Path(), required=True, metavar="IMAGE", help="The image that the masks are of.")
+@click.option("--out", "-o", type=click.Path(), required=True, metavar="SESSION.json", help="The session to write.")
+def import_(masks: str, image: str, out: str) -> None:
+    """Make a session of MASKS, a COCO .json or a label map .png: its surfaces begin with these masks.
+
+    Add clicks to it, and `annotate --clicks` corrects the masks.
+    """
+    from mmms_client import importing
+
+    importing.import_masks(importing.ImportRequest(masks, image, out), click.echo)
 
 
 @cli.command()

@@ -58,7 +58,7 @@ class AlignmentError(DataError):
 
 
 class SessionFormatError(DataError):
-    """A session (click) file is empty, malformed or of another schema version."""
+    """A session (click) file, or a JSON of masks, is empty, malformed or of another schema version."""
 
 
 class OutputError(DataError):

@@ -1,1 +1,5 @@
-"""Masks as files, one module per format, each with its reader. Nothing is lost on the way there and back."""
+"""Masks as files, one module per format, each with its reader.
+
+What a format cannot hold, its ``losses`` say before anything is written; ``formats.py`` lists the formats. The table is
+in ``docs/formats.md``.
+"""

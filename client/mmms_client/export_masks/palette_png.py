@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image
 
 from mmms_client.errors import OutputError
 from mmms_client.events import Surface
+from mmms_client.export_masks.annotated import DEFAULT, AnnotatedImage, Loss, Options, overlap_losses
+from mmms_client.export_masks.label_maps import with_sidecar
 from mmms_client.export_masks.mask_png import read_samples
 from mmms_client.files import png_bytes, write_bytes_atomically
 from mmms_client.joint_mask import JointMap
@@ -45,3 +47,15 @@ def write_palette_png(path: str | os.PathLike[str], joint: JointMap, surfaces: I
 def read_palette_png(path: str | os.PathLike[str]) -> JointMap:
     """Read a palette PNG back as uint16 [H, W]; 255 stays 255. Raises :class:`ImageReadError`."""
     return read_samples(path, ("P",), "a palette PNG").astype(np.uint16)
+
+
+def losses(image: AnnotatedImage, options: Options = DEFAULT) -> list[Loss]:
+    """Overlaps, and ids above 254, with which nothing can be written."""
+    beyond = [s for s in image.surfaces if s.surface_id > MAX_ID]
+    detail = f"no palette PNG has an id above {MAX_ID}"
+    return overlap_losses(image) + [Loss(image.name, s, "ids", detail) for s in beyond]
+
+
+def encode(images: Sequence[AnnotatedImage], options: Options = DEFAULT) -> dict[str, bytes]:
+    """One palette PNG per image, and ``surfaces.json``. Raises :class:`OutputError` for an id above 254."""
+    return with_sidecar(images, lambda image: encode_palette_png(image.joint, image.surfaces))
