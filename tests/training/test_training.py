@@ -135,7 +135,7 @@ def test_recipe_of_nano_has_settings_that_exist_and_phases_that_follow_each_othe
         config = override(TrainConfig(), settings)
         assert config.steps > 0 and config.resolution % 32 == 0
         before = name
-    assert before == "4-large"
+    assert f'cp "$out/{before}/nano.safetensors" "$out/nano.safetensors"' in text  # what is shipped is the last phase
 
 
 def test_setting_of_another_type_is_refused() -> None:
