@@ -14,7 +14,7 @@ h3 small { color: var(--faint); font-weight: 400; }
 header p, .note, figcaption { color: var(--faint); } p { margin: .3rem 0 .8rem; max-width: 100ch; }
 .wide { overflow-x: auto; margin: .3rem 0 1rem; } section > h3, div + h3 { margin-top: 1.2rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
-th, td { padding: .34rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th, td { padding: .34rem .5rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 thead th { color: var(--faint); font-weight: 600; } th:first-child { text-align: left; padding-left: 0; }
 tbody th { font-weight: 500; } tbody tr:first-child th { font-weight: 700; }
 .facts th, .facts tbody tr:first-child th { font-weight: 500; color: var(--faint); vertical-align: top; }
@@ -32,8 +32,8 @@ figure { margin: 0; } figcaption { font-size: .88rem; }
 .swatch { width: .85rem; height: .85rem; border-radius: 3px; outline: 1px solid var(--line); }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: .9rem 1rem;
   margin: 0 0 1rem; }
-.pictures { display: flex; flex-wrap: wrap; gap: .7rem; } .pictures figure { flex: 0 1 340px; }
-.pictures img { display: block; max-width: 100%; height: auto; border-radius: 4px; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 220px), 1fr)); gap: .7rem; }
+.pictures figure { max-width: 400px; } .pictures img { display: block; width: 100%; height: auto; border-radius: 4px; }
 summary { cursor: pointer; color: var(--faint); } details .wide { margin-top: .5rem; }
 @media print { .card, figure { break-inside: avoid; } }
 """
