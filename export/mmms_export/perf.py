@@ -11,7 +11,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ from mmms_server.process import ServerProcess
 FIRST_SEED = 3_500_000_000
 WARM_UP = 5
 SIZE_HW = (480, 640)
+IN_PROCESS = "in process"
+CACHED = ("ensemble",)  # the other ways hold the features themselves
 
 
 @dataclass(frozen=True)
@@ -69,47 +72,73 @@ def perf(repositories: tuple[Path, ...], images: int, clicks: int, json_file: Pa
 
 
 def measure(repository: Path, images: int, clicks: int) -> list[Row]:
-    """All rows of one repository: engine in process, then the three feature paths through a server."""
+    """All rows of one repository: engine in process and the three feature paths through a server.
+
+    The ways take turns, image by image, so that whatever else the machine does meets all of them; each has images of
+    its own, because the server's response cache would answer for the way before.
+    """
     manifest = json.loads((repository / "manifest.json").read_text(encoding="utf-8"))
     contract = ModelContract.from_parameters(manifest["contract"])
-    names = contract.modality_names
-    scenes = [render_scene(FIRST_SEED + i, SceneConfig(size_hw=SIZE_HW), names) for i in range(images + 1)]
-    engine = EnginePredictor(repository, contract)
-    encode_ms, click_ms = time_predictor(engine, scenes, clicks)
-    label = f"{contract.preset} +{len(names)}"
-    base = {"encode": percentile(encode_ms, 50), "click": percentile(click_ms, 50)}
-    rows = [
-        make_row(label, "encode", "in process", encode_ms, base),
-        make_row(label, "click", "in process", click_ms, base),
-    ]
-    del engine
-    with tempfile.TemporaryDirectory() as folder, ServerProcess(repository, Path(folder) / "log") as server:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        server = stack.enter_context(ServerProcess(repository, folder / "log"))
+        ways: dict[str, Predictor] = {IN_PROCESS: EnginePredictor(repository, contract)}
         for path in ("ensemble", "shared-memory", "plain"):
-            with TritonPredictor.connect(server.url, features=path) as predictor:
-                before = predictor.transport.statistics("backbone_fuser")
-                encode_ms, click_ms = time_predictor(predictor, scenes, clicks)
-                after = predictor.transport.statistics("backbone_fuser")
-                hits, misses = after.cache_hits - before.cache_hits, after.cache_misses - before.cache_misses
-                rows.append(make_row(label, "encode", path, encode_ms, base))
-                rows.append(make_row(label, "click", path, click_ms, base, f"{hits}/{hits + misses}"))
+            ways[path] = stack.enter_context(TritonPredictor.connect(server.url, features=path))
+        times = {how: Times() for how in ways}
+        for image in range(images + 1):
+            for number, (how, predictor) in enumerate(ways.items()):
+                seed = FIRST_SEED + image * len(ways) + number
+                scene = render_scene(seed, SceneConfig(size_hw=SIZE_HW), contract.modality_names)
+                is_warm_up = image == 0
+                times[how].add(time_image(predictor, scene, WARM_UP if is_warm_up else clicks), is_warm_up)
+    label = f"{contract.preset} +{len(contract.modality_names)}"
+    base = times[IN_PROCESS]
+    rows = []
+    for how, t in times.items():
+        rows.append(make_row(label, "encode", how, t.encode_ms, base.encode_ms))
+        rows.append(make_row(label, "click", how, t.click_ms, base.click_ms, t.hits if how in CACHED else "-"))
     return rows
 
 
-def time_predictor(predictor: Predictor, scenes: Sequence[Scene], clicks: int) -> tuple[list[float], list[float]]:
-    """Milliseconds of each encode and each click; the first scene warms up and is not counted."""
-    encode_ms: list[float] = []
-    click_ms: list[float] = []
-    rng = np.random.default_rng(0)
-    names = predictor.contract.modality_names
-    for index, scene in enumerate(scenes):
-        modalities = {name: scene.modalities[name] for name in names}
-        began = time.perf_counter()
-        encoded = predictor.encode(scene.image, modalities)
-        encode_ms.append(1e3 * (time.perf_counter() - began))
-        spent = replay(predictor, encoded, rng, clicks if index else WARM_UP)
-        if index:
-            click_ms += spent
-    return encode_ms[1:], click_ms
+@dataclass
+class Times:
+    """Milliseconds of one way, and how often the response cache had the features of a click."""
+
+    encode_ms: list[float] = field(default_factory=list)
+    click_ms: list[float] = field(default_factory=list)
+    hits: str = "-"
+    _hits: int = 0
+    _lookups: int = 0
+
+    def add(self, image: tuple[float, list[float], tuple[int, int]], is_warm_up: bool) -> None:
+        encode_ms, click_ms, (hits, lookups) = image
+        if is_warm_up:
+            return
+        self.encode_ms.append(encode_ms)
+        self.click_ms += click_ms
+        self._hits, self._lookups = self._hits + hits, self._lookups + lookups
+        self.hits = f"{self._hits}/{self._lookups}"
+
+
+def time_image(predictor: Predictor, scene: Scene, clicks: int) -> tuple[float, list[float], tuple[int, int]]:
+    """Milliseconds of the encode and of each click; hits and lookups of the response cache during the clicks."""
+    modalities = {name: scene.modalities[name] for name in predictor.contract.modality_names}
+    began = time.perf_counter()
+    encoded = predictor.encode(scene.image, modalities)
+    encode_ms = 1e3 * (time.perf_counter() - began)
+    before = _cache_counts(predictor)
+    click_ms = replay(predictor, encoded, np.random.default_rng(scene.seed), clicks)
+    after = _cache_counts(predictor)
+    return encode_ms, click_ms, (after[0] - before[0], sum(after) - sum(before))
+
+
+def _cache_counts(predictor: Predictor) -> tuple[int, int]:
+    """Hits and misses so far; zeros in process."""
+    if not isinstance(predictor, TritonPredictor):
+        return 0, 0
+    statistics = predictor.transport.statistics("backbone_fuser")
+    return statistics.cache_hits, statistics.cache_misses
 
 
 def replay(predictor: Predictor, encoded: Encoded, rng: np.random.Generator, count: int) -> list[float]:
@@ -127,20 +156,10 @@ def replay(predictor: Predictor, encoded: Encoded, rng: np.random.Generator, cou
 
 
 def make_row(
-    model: str, what: str, how: str, samples: Sequence[float], base: dict[str, float], cache_hits: str = "-"
+    model: str, what: str, how: str, samples: Sequence[float], base: Sequence[float], cache_hits: str = "-"
 ) -> Row:
-    p50 = percentile(samples, 50)
-    return Row(
-        model,
-        what,
-        how,
-        p50,
-        percentile(samples, 95),
-        percentile(samples, 99),
-        len(samples),
-        p50 / base[what],
-        cache_hits,
-    )
+    p50, p95, p99 = (percentile(samples, share) for share in (50, 95, 99))
+    return Row(model, what, how, p50, p95, p99, len(samples), p50 / percentile(base, 50), cache_hits)
 
 
 def percentile(samples: Sequence[float], share: float) -> float:
