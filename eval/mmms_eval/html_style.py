@@ -32,7 +32,7 @@ figure { margin: 0; } figcaption { font-size: .88rem; }
 .swatch { width: .85rem; height: .85rem; border-radius: 3px; outline: 1px solid var(--line); }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: .9rem 1rem;
   margin: 0 0 1rem; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 220px), 1fr)); gap: .7rem; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 220px), 1fr)); gap: .7rem; }
 .pictures figure { max-width: 400px; } .pictures img { display: block; width: 100%; height: auto; border-radius: 4px; }
 summary { cursor: pointer; color: var(--faint); } details .wide { margin-top: .5rem; }
 @media print { .card, figure { break-inside: avoid; } }
