@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from mmms_eval.datasets.coco import open_coco
+from mmms_eval.datasets.davis17 import open_davis17
 from mmms_eval.datasets.deliver import open_deliver
 from mmms_eval.datasets.fmb import open_fmb
 from mmms_eval.datasets.folder import open_folder
@@ -18,6 +20,8 @@ from mmms_eval.datasets.synthetic import open_synthetic
 from mmms_eval.datasets.winter_sports import open_shseg, open_wseseg
 
 DATASETS: dict[str, Callable[[DatasetOptions], Dataset]] = {
+    "coco": open_coco,
+    "davis17": open_davis17,
     "deliver": open_deliver,
     "fmb": open_fmb,
     "folder": open_folder,
