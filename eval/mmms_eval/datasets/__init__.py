@@ -15,6 +15,7 @@ from mmms_eval.datasets.mcubes import open_mcubes
 from mmms_eval.datasets.mfnet import open_mfnet
 from mmms_eval.datasets.sample import IGNORE, NO_SURFACE, Dataset, DatasetOptions, Sample, SurfaceTarget
 from mmms_eval.datasets.sbd import open_sbd
+from mmms_eval.datasets.sessions import open_sessions
 from mmms_eval.datasets.single_object import LAYOUTS, open_single_object
 from mmms_eval.datasets.synthetic import open_synthetic
 from mmms_eval.datasets.winter_sports import open_shseg, open_wseseg
@@ -29,6 +30,7 @@ DATASETS: dict[str, Callable[[DatasetOptions], Dataset]] = {
     "mcubes": open_mcubes,
     "mfnet": open_mfnet,
     "sbd": open_sbd,
+    "sessions": open_sessions,
     "shseg": open_shseg,
     "synthetic": open_synthetic,
     "wseseg": open_wseseg,
