@@ -12,7 +12,7 @@ from PIL import Image
 from mmms_client.errors import DataError
 from mmms_eval.datasets.sample import IGNORE, shorten
 
-_ID_MODES = ("L", "P", "I;16", "I;16B", "I")  # a palette is for the eye: its indices are the ids
+_ID_MODES = ("1", "L", "P", "I;16", "I;16B", "I")  # a palette is for the eye: its indices are the ids
 
 
 _COLOUR_MODES = ("RGB", "RGBA")
@@ -23,7 +23,7 @@ def read_labels(
 ) -> NDArray[np.int32]:
     """Read a one-channel label file as int32 [H, W], with :data:`IGNORE` for each of ``ignore_ids``.
 
-    8- and 16-bit grey or palette PNG (or any such file that Pillow reads without loss), and NPY of an integer
+    1-, 8- and 16-bit grey or palette PNG (or any such file that Pillow reads without loss), and NPY of an integer
     dtype. Values are widened before anything else is done with them, so that nothing wraps around.
     ``colour_channel`` says which channel of an 8-bit colour picture holds the ids (0 is red); without it,
     such a picture is refused.

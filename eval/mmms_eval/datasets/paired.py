@@ -199,7 +199,7 @@ class PairedDataset:
         if entry.is_mirrored:
             image, labels = _mirror(image), _mirror(labels)
             modalities = {name: _mirror(values) for name, values in modalities.items()}
-        return Sample(entry.key, image, modalities, labels, self._names())
+        return Sample(entry.key, image, modalities, labels, self._names(entry, labels))
 
     def describe(self) -> dict[str, Any]:
         label_rule = self.card.label_rule
@@ -238,6 +238,12 @@ class PairedDataset:
         """The part of a map that is used; all of it unless the data set has a border to discard."""
         return array
 
+    def _names(self, entry: Entry, labels: NDArray[np.int32]) -> Mapping[int, str]:
+        """Surface id -> name, for the ids of one image at least."""
+        if not self.include_unlabelled:
+            return self.card.names
+        return {**self.card.names, self._unlabelled_surface: "unlabelled"}
+
     # Help for them --------------------------------------------------------------------------------------
     def _read(
         self,
@@ -267,11 +273,6 @@ class PairedDataset:
     @property
     def _unlabelled_surface(self) -> int:
         return max(self.card.ids.values()) + 1
-
-    def _names(self) -> Mapping[int, str]:
-        if not self.include_unlabelled:
-            return self.card.names
-        return {**self.card.names, self._unlabelled_surface: "unlabelled"}
 
 
 def find_root(card: Card, options: DatasetOptions) -> Path:
@@ -352,7 +353,8 @@ def pair_folders(folders: Mapping[str, Path], key_prefix: str = "") -> list[Entr
 
 
 def _check_files(card: Card, root: Path, entries: Sequence[Entry], options: DatasetOptions) -> None:
-    missing = [file for entry in entries for file in entry.files.values() if not file.is_file()]
+    files = dict.fromkeys(file for entry in entries for file in entry.files.values())  # an image may share one
+    missing = [file for file in files if not file.is_file()]
     if missing and not options.keep_going:
         listed = shorten(file.relative_to(root).as_posix() for file in missing)
         raise DataError(

@@ -6,16 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from mmms_eval.datasets import DATASETS, deliver, fmb, mcubes, mfnet, sbd
+from mmms_eval.datasets import DATASETS, coco, davis17, deliver, fmb, hqseg44k, mcubes, mfnet, sbd, winter_sports
 from mmms_eval.datasets.paired import Card
 from mmms_eval.datasets.single_object import LAYOUTS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "datasets.md").read_text("utf-8")
-CARDS = [fmb.CARD, mfnet.CARD, deliver.CARD, mcubes.CARD, sbd.CARD, *(layout.card for layout in LAYOUTS.values())]
+LOADERS = (fmb, mfnet, deliver, mcubes, sbd, hqseg44k, davis17, coco)
+CARDS = [
+    *(loader.CARD for loader in LOADERS),
+    *(layout.card for layout in LAYOUTS.values()),
+    winter_sports.SHSEG,
+    winter_sports.WSESEG,
+]
 
 
 def test_every_published_data_set_is_in_here() -> None:
-    assert {card.name for card in CARDS} == set(DATASETS) - {"folder", "synthetic"}
+    assert {card.name for card in CARDS} == set(DATASETS) - {"folder", "sessions", "synthetic"}
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)

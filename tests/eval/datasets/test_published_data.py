@@ -18,7 +18,7 @@ from mmms_eval.datasets import DATASETS, DatasetOptions
 from .conftest import first, open_tree
 
 Tree = Callable[[str], Path]
-PUBLISHED = sorted(set(DATASETS) - {"folder", "synthetic"})
+PUBLISHED = sorted(set(DATASETS) - {"folder", "sessions", "synthetic"})
 FEW = ["--n-max", "3", "--workers", "1"]
 
 
