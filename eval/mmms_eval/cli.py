@@ -25,6 +25,7 @@ from mmms_eval.progress_file import ProgressFile, run_settings
 from mmms_eval.protocol import MIST_STRATEGIES, EvaluationProtocol, MistProtocol
 from mmms_eval.results import ImageResult, ImageTiming
 from mmms_eval.runner import Evaluation, Progress, check_mist_budget, check_modalities, check_resolution, evaluate
+from mmms_eval.time_split import split_times
 
 FEATURES = ("auto", "ensemble", "shared-memory", "plain")
 
@@ -112,8 +113,9 @@ def run(
         contracts = [predictor.contract, *(make().contract for make in BASELINES if options["baselines"])]
         finished = {} if progress is None else progress.finished(name)
         check_mist_budget(contracts, dataset, protocol, options["workers"], finished)
-        ours = _evaluate(predictor, dataset, protocol, options["workers"], name, "", keep_going, progress)
-        ours = dataclasses.replace(ours, description=describe(), server_version=server)
+        with split_times(predictor) as split:
+            ours = _evaluate(predictor, dataset, protocol, options["workers"], name, "", keep_going, progress)
+        ours = dataclasses.replace(ours, description=describe(), server_version=server, time_split=split)
         for broken in ours.broken:
             click.echo(f"broken:   image {broken.index}: {broken.error}", err=True)
         if ours.summary.surfaces == 0:

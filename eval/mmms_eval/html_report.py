@@ -201,7 +201,16 @@ def _time(evaluations: Sequence[Evaluation]) -> str:
         "As the client saw it, network and queue included; with several workers, requests wait for each other. "
         '"Per click with encode" spreads the encodes over all clicks. For comparison: ' + RESPONSE + "."
     )
-    return table(rows) + note(text)
+    return table(rows) + _split(evaluations[0]) + note(text)
+
+
+def _split(ours: Evaluation) -> str:
+    """Where the milliseconds of the served model went."""
+    parts = ours.timing["per_click_split_ms"]
+    if parts is None:
+        return ""
+    rows = [["ms per click with encode", *parts], [ours.name, *(_ms(value) for value in parts.values())]]
+    return table(rows)
 
 
 def _provenance(ours: Evaluation, facts: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib import metadata
@@ -143,10 +143,15 @@ def speed(evaluation: Evaluation) -> str:
         f"encode p50 {encode['p50']:.1f} p95 {encode['p95']:.1f} ms, "
         f"click p50 {click['p50']:.1f} p95 {click['p95']:.1f} p99 {click['p99']:.1f} ms "
         f"({click['count']} clicks), "
-        f"{timing['per_click_with_encode_ms']:.1f} ms per click with the encode spread over the clicks, "
+        f"{timing['per_click_with_encode_ms']:.1f} ms per click with the encode spread over the clicks"
+        f"{_split(timing['per_click_split_ms'])}, "
         f"{timing['wall_s']:.1f} s in all"
         + (f", without {evaluation.taken_over} images of an earlier run" if evaluation.taken_over else "")
     )
+
+
+def _split(parts: Mapping[str, float] | None) -> str:
+    return "" if parts is None else f" ({', '.join(f'{name} {ms:.1f}' for name, ms in parts.items())})"
 
 
 def gain(ours: Evaluation, baselines: Sequence[Evaluation], threshold: float = 0.80) -> str:

@@ -23,6 +23,7 @@ from mmms_eval.protocol import EvaluationProtocol
 from mmms_eval.results import ImageResult, ImageTiming, SurfaceResult
 from mmms_eval.summary import Summary, summarise, summarise_timing
 from mmms_eval.surface_simulation import SurfaceTrace, TimedModel, trace_surface
+from mmms_eval.time_split import TimeSplit
 from mmms_eval.wrappers import with_policies
 
 Finished = tuple[ImageResult, ImageTiming | None]
@@ -52,6 +53,7 @@ class Evaluation:
     taken_over: int = 0  # images of an earlier run, which are not in ``wall_s``
     server_version: str | None = None  # ``None`` in process
     workers: int = 1  # images at the same time: belongs to the timings
+    time_split: TimeSplit | None = None  # ``None`` in process
 
     @property
     def summary(self) -> Summary:
@@ -59,8 +61,14 @@ class Evaluation:
 
     @property
     def timing(self) -> dict[str, Any]:
+        timing = summarise_timing(self.timings)
+        clicks = 0 if timing["click_ms"] is None else timing["click_ms"]["count"]
+        split = None
+        if self.time_split is not None and clicks and not self.taken_over:  # an earlier run was not clocked
+            split = self.time_split.per_click(clicks * timing["per_click_with_encode_ms"], clicks)
         return {
-            **summarise_timing(self.timings),
+            **timing,
+            "per_click_split_ms": split,
             "wall_s": self.wall_s,
             "images_taken_over": self.taken_over,
             "workers": self.workers,

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 import mmms_client
 from mmms_client.errors import MMMSError
+from mmms_client.transport import ModelStatistics
 from mmms_eval import report
 from mmms_eval.cli import bench, run
 from mmms_eval.datasets.synthetic import FIRST_HELD_OUT_SEED
@@ -92,6 +93,9 @@ def test_all_that_has_to_be_said_beside_a_number_is_stored_and_printed(
     class Transport:
         def server_version(self) -> str:
             return "2.99.0"
+
+        def statistics(self, model: str) -> ModelStatistics:
+            return ModelStatistics(0, 0, 0, 0, 0)
 
     monkeypatch.setattr(ThermalPredictor, "transport", Transport(), raising=False)
     file = tmp_path / "out.json"
