@@ -19,6 +19,7 @@ from mmms_client.clicks import Click
 from mmms_client.contract import ModelContract
 from mmms_client.geometry import Region
 from mmms_client.predictor import Encoded, Modalities, click_inputs, network_inputs
+from mmms_client.triton_predictor import to_probabilities
 
 TEMPLATES = Path(__file__).parent / "templates"
 Arrays = dict[str, NDArray[Any]]
@@ -77,4 +78,4 @@ class EnginePredictor:
     ) -> NDArray[np.float32]:
         tensors = click_inputs(self._contract, encoded.frame, clicks, previous_mask)
         answer = self.stages["csnet"]({"features": encoded.payload} | tensors)
-        return answer["mask"][0, 0].astype(np.float32) / 255.0
+        return to_probabilities(answer["mask"])

@@ -18,7 +18,7 @@ from mmms_client.contract import ModelContract
 from mmms_client.errors import UsageError
 from mmms_export.engines import StageEngine
 from mmms_export.manifest import write_manifest, write_measurements
-from mmms_export.parity import ParityReport, check_parity, spread_random_head
+from mmms_export.parity import ParityError, ParityReport, check_parity, spread_random_head
 from mmms_export.repository import Target, repository_texts, write_repository
 from mmms_export.stages import STAGE_NAMES, build_stages, example_inputs
 from mmms_export.to_onnx import stage_to_onnx
@@ -144,6 +144,11 @@ def _check(
             path = Path(folder) / f"{name}.onnx"
             path.write_bytes(data)
             engines[name] = StageEngine(path, engine, precision)
+            if engines[name].precision != precision:
+                raise ParityError(
+                    f"Expected a CPU that computes in {precision}, as what will be served has to be checked, but this "
+                    f"one runs {engines[name].precision}; export with --precision {engines[name].precision}, or there."
+                )
         checked = dataclasses.replace(contract, engine=engine, precision=precision)
         parity = check_parity(source.model, stages, engines, checked, source.is_trained, cases)
     report(

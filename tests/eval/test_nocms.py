@@ -16,7 +16,7 @@ from mmms_client.clicks import Click
 from mmms_client.joint_mask import Mask
 from mmms_eval.baselines import VoronoiPredictor
 from mmms_eval.datasets.sample import Sample, SurfaceTarget
-from mmms_eval.metrics import mean
+from mmms_eval.metrics import mean, noc
 from mmms_eval.nocms import JointAnnotation, Visit, annotate_jointly
 from mmms_eval.protocol import EvaluationProtocol
 from mmms_eval.surface_simulation import Probabilities, TimedModel, trace_surface
@@ -81,6 +81,17 @@ def test_an_overlap_forces_a_revisit() -> None:
     assert (small.visits, small.iou, small.damage) == (2, 1.0, 0.0)
     assert (large.visits, large.iou) == (1, 1.0)
     assert large.damage == pytest.approx(10 / 12 - 1)  # the revisit of surface 1 helped it
+
+
+def test_the_example_of_the_documentation() -> None:
+    """docs/protocol.md: NoC@80 of the same answers, and what one click per surface makes of them."""
+    answers = {1: [ONE, ONE], 2: [HALF_OF_TWO, ALL]}
+    traces = [trace_surface(Script(answers), target, VALID, EvaluationProtocol(n_max=2))[0] for target in TARGETS]
+    assert traces[0].ious[0] == 1.0 and traces[1].ious[:2] == (0.5, 10 / 12)
+    assert mean(noc(trace.ious, 0.8, 20) for trace in traces) == 1.5
+    annotation, _ = run(answers, n_max=1)
+    assert [surface.iou for surface in annotation.surfaces] == [1.0, 0.5]
+    assert frms(annotation) == 50.0
 
 
 def test_a_revisit_keeps_the_clicks_and_starts_from_the_joint_map() -> None:
