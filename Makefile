@@ -59,11 +59,18 @@ test-slow: $(VENV)/.dev-stamp ## The long forms too
 export: $(VENV)/.dev-stamp ## CHECKPOINT, TARGET, RESOLUTION, OUT: write a model repository, with parity check
 	$(BIN)/mmms-export --checkpoint $(CHECKPOINT) --target $(TARGET) --resolution $(RESOLUTION) --out $(OUT) $(EXPORT_FLAGS)
 
-perf: $(VENV)/.dev-stamp build/mmms_dinov2_b14-random ## Latency of nano and of the paper's size, in process and served
-	$(BIN)/mmms-perf model_repository build/mmms_dinov2_b14-random --json build/perf.json
+# the paper's size with 0 to 3 modalities, and random weights: times do not depend on them
+PAPER := build/perf-mmms_dinov2_b14
+perf: $(VENV)/.dev-stamp $(PAPER)+0 $(PAPER)+1 $(PAPER)+2 $(PAPER)+3 ## Latency and throughput of nano, the paper's size and rivals, into docs/performance.md
+	$(BIN)/mmms-perf model_repository $(PAPER)+1 --also $(PAPER)+0 --also $(PAPER)+2 --also $(PAPER)+3 --rivals \
+		--json build/perf.json --page docs/performance.md
 
-build/mmms_dinov2_b14-random: | $(VENV)/.dev-stamp
-	$(BIN)/mmms-export --preset mmms_dinov2_b14 --random-weights --out $@
+$(PAPER)+0: MODALITIES :=
+$(PAPER)+1: MODALITIES := thermal
+$(PAPER)+2: MODALITIES := thermal,depth
+$(PAPER)+3: MODALITIES := thermal,depth,nir
+$(PAPER)+%: | $(VENV)/.dev-stamp
+	$(BIN)/mmms-export --preset mmms_dinov2_b14 --modalities "$(MODALITIES)" --random-weights --out $@
 
 train: $(VENV)/.dev-stamp ## Train the shipped nano checkpoint again, from nothing (resumes)
 	PATH="$(CURDIR)/$(BIN):$$PATH" training/recipes/nano.sh build/train-nano

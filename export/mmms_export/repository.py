@@ -20,6 +20,7 @@ from mmms_client.files import make_folder, write_bytes_atomically, write_text_at
 from mmms_export.engines import TEMPLATES
 
 GPU_TARGETS = ("tensorrt",)
+_ONCE_PER_IMAGE = ("backbone", "fuser")
 _GRAPH_FILES = {"tensorrt": "model.plan", "tensorrt-rtx": "model.engine"}
 _ENGINE_PARAMETERS = {"cpu": "openvino", "tensorrt-rtx": "tensorrt-rtx"}
 _DEVICE_FEATURES = "device_features"
@@ -117,6 +118,8 @@ def _stage_config(spec: ModelSpec, target: Target) -> str:
     lines.append(f"instance_group [\n  {{ count: 1 kind: {kind} }}\n]")
     if target.uses_python_backend:
         lines += [_parameter("engine", target.engine), _parameter("precision", target.precision)]
+        if spec.name in _ONCE_PER_IMAGE and target.name == "cpu":
+            lines += ["# Clicks get the cores first: an encode runs at this niceness.", _parameter("nice", "10")]
     return "\n".join(lines) + "\n"
 
 

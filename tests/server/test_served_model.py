@@ -112,6 +112,20 @@ def test_clicks_after_the_first_never_encode_again(predictor: TritonPredictor) -
     assert after.cache_hits - before.cache_hits == 5 and after.cache_misses == before.cache_misses
 
 
+def test_clicks_get_the_cores_before_encodes(nano_server: ServerProcess) -> None:
+    assert nano_server.process is not None
+    found: dict[str, set[int]] = {}
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit() or os.getpgid(int(folder.name)) != nano_server.process.pid:
+            continue
+        command = (folder / "cmdline").read_bytes().decode(errors="replace")
+        for stage in ("backbone", "fuser", "csnet"):
+            if f"/{stage}/1/model.py" in command:
+                stats = [(task / "stat").read_text().rsplit(")", 1)[1].split() for task in (folder / "task").iterdir()]
+                found[stage] = {int(fields[16]) for fields in stats}
+    assert found == {"backbone": {10}, "fuser": {10}, "csnet": {0}}
+
+
 def test_leaving_out_a_modality_changes_the_answer(predictor: TritonPredictor) -> None:
     changed = dict.fromkeys(NAMES, 0)
     for seed in range(20, 26):

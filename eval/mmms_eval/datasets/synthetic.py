@@ -15,7 +15,7 @@ FIRST_HELD_OUT_SEED = 2_000_000_000
 SEED_LIMIT = 2**32
 DEFAULT_IMAGES = 50
 SMALLEST_SIDE_PX = 32
-_IGNORE_IN_SCENE = 255  # in Scene.labels
+IGNORE_IN_SCENE = 255  # in Scene.labels
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class SyntheticDataset:
             raise IndexError(index)
         scene = render_scene(self.first_seed + index, self.config, self.rendered)
         labels = scene.labels.astype(np.int32)
-        labels[scene.labels == _IGNORE_IN_SCENE] = IGNORE
+        labels[scene.labels == IGNORE_IN_SCENE] = IGNORE
         names = dict(enumerate(scene.names, 1))
         return Sample(f"seed-{scene.seed}", scene.image, scene.modalities, labels, names)
 

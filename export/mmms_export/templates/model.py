@@ -171,6 +171,15 @@ class TritonPythonModel:
             for port in config["input"]
         }
         self._warm_up()
+        self._be_nice(int(parameters.get("nice", "0")))
+
+    @staticmethod
+    def _be_nice(increment: int) -> None:
+        """Let other processes go first, with all threads: the engine's exist by now, and a new one inherits."""
+        threads = Path("/proc/self/task")
+        if increment and threads.exists():
+            for thread in threads.iterdir():
+                os.setpriority(os.PRIO_PROCESS, int(thread.name), increment)
 
     def _warm_up(self) -> None:
         """Two runs on zeros: the first request of a user should not pay for lazy initialisation."""
