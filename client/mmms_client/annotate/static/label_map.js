@@ -5,7 +5,7 @@
  * boxes that change are written, on every level.
  */
 
-export const APRON = 3;
+export const APRON = 1;
 
 /** @typedef {{width: number, height: number, stride: number, labels: Uint16Array}} Level */
 

@@ -44,7 +44,7 @@ function toImageSpace(scene, pane) {
   context.scale(view.scale, view.scale);
 }
 
-/** @typedef {{surface: import("./state.js").Surface, outline: import("./outlines.js").Outline}} Shown */
+/** @typedef {{surface: import("./state.js").Surface, outline: import("./rings.js").Outline}} Shown */
 
 /** @param {Scene} scene @param {Shown[]} shown @param {boolean} isComparing */
 function fillMasks(scene, shown, isComparing) {
@@ -95,7 +95,7 @@ function strokeActive({ context, view }, { surface, outline }) {
   context.stroke(outline.path);
 }
 
-/** @param {Scene} scene @param {import("./outlines.js").Outline} outline */
+/** @param {Scene} scene @param {import("./rings.js").Outline} outline */
 function paintPreview({ context, view }, outline) {
   context.fillStyle = "rgb(255 255 255 / 0.16)";
   context.fill(outline.path, "evenodd");
@@ -116,7 +116,7 @@ function dashed(context, path, colour, scale) {
 
 /**
  * The mask without a modality: by itself, or where it disagrees with the mask that uses all of them.
- * @param {Scene} scene @param {import("./outlines.js").Outline} without @param {import("./outlines.js").Outline | null} all
+ * @param {Scene} scene @param {import("./rings.js").Outline} without @param {import("./rings.js").Outline | null} all
  */
 function paintWithout(scene, without, all) {
   const { context, view, state } = scene;

@@ -39,6 +39,9 @@ export class Scene {
     /** @type {(context: CanvasRenderingContext2D, pane: Pane) => void} */
     this.paintTool = () => {};
     this.dpr = 1;
+    this.afterFrame = 0;
+    this.frameEnd = new MessageChannel();
+    this.frameEnd.port1.onmessage = () => state.tell("repainted", performance.now() - this.afterFrame);
     this.resize();
     new ResizeObserver(() => this.resize()).observe(canvas);
   }
@@ -108,7 +111,8 @@ export class Scene {
   /** The outlines to draw with: those of the level that fits the zoom, or coarser ones until they are ready. */
   outlines() {
     const { outlines } = this.state;
-    const wanted = Math.max(0, Math.floor(Math.log2(1 / (this.view.scale * this.dpr)) + 0.4));
+    const coarser = this.isMoving ? 1 : 0.4; // in motion, borders of half the precision do
+    const wanted = Math.max(0, Math.floor(Math.log2(1 / (this.view.scale * this.dpr)) + coarser));
     for (let k = Math.min(wanted, outlines.length - 1); k < outlines.length; k++) {
       const isLast = k === outlines.length - 1;
       if (outlines[k].prepare(isLast ? Infinity : performance.now() + OUTLINE_BUDGET_MS)) return outlines[k];
@@ -191,7 +195,8 @@ export class Scene {
     const since = this.state.repaintFrom;
     if (!since) return;
     this.state.repaintFrom = 0;
-    requestAnimationFrame(() => this.state.tell("repainted", performance.now() - since));
+    this.afterFrame = since;
+    this.frameEnd.port2.postMessage(null); // comes back when the browser has done its part of the frame
   }
 
   /** The pane under a point of the canvas. @param {number} x @param {number} y @returns {Pane} */

@@ -4,7 +4,8 @@
  */
 
 import { LabelMap } from "./label_map.js";
-import { LevelOutlines, outlineOfProbabilities } from "./outlines.js";
+import { LevelOutlines } from "./outlines.js";
+import { outlineOfProbabilities } from "./probability_outline.js";
 
 /**
  * @typedef {{x: number, y: number, positive: boolean}} Click
@@ -20,7 +21,7 @@ import { LevelOutlines, outlineOfProbabilities } from "./outlines.js";
  *   state: string, encoded: string, error?: string}} ImageAbout
  * @typedef {{index: number, name: string, state: string, encoded: string}} ImageRow
  * @typedef {{id: number | string, name: string, colour: string, key: string | null}} SurfaceClass
- * @typedef {{surface: number, kind: string, modality?: string, outline: import("./outlines.js").Outline}} LiveMask
+ * @typedef {{surface: number, kind: string, modality?: string, outline: import("./rings.js").Outline}} LiveMask
  */
 
 /** What a person chose and finds again next time. */

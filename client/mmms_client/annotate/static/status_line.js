@@ -14,8 +14,7 @@ export class StatusLine {
     this.drawMs = 0;
     for (const topic of ["status", "connection", "image", "hello", "opening", "pending", "comparing"]) this.state.on(topic, () => this.draw());
     this.state.on("cursor", () => this.drawPlace());
-    this.state.on("view", () => this.drawZoom());
-    this.state.on("image", () => this.drawZoom());
+    for (const topic of ["view", "layout"]) this.state.on(topic, () => this.drawZoom());
     this.state.on("timing", (timing) => {
       this.timing = timing;
       this.drawTiming();

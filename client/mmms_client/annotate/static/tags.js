@@ -61,7 +61,11 @@ export function paintTags({ context, state, view }, pane, surfaces) {
     const text = room > 34 ? `${surface.id}  ${shortened(surface.class ?? surface.name)}` : String(surface.id);
     const width = context.measureText(text).width + 18;
     const left = Math.round(x + pane.x - width / 2);
-    const top = Math.round(y + pane.y - 9);
+    const isCovered = surface.id === state.activeId && surface.clicks.some((click) => {
+      const [cx, cy] = view.toScreen(click.x, click.y);
+      return Math.abs(cx - x) < width / 2 + 8 && Math.abs(cy - y) < 18;
+    });
+    const top = Math.round(y + pane.y - 9) + (isCovered ? 22 : 0);
     context.fillStyle = surface.id === state.activeId ? "#fff" : "rgb(14 16 20 / 0.72)";
     context.beginPath();
     context.roundRect(left, top, width, 18, 9);
