@@ -17,7 +17,8 @@ function inGroup(group, rows) {
 }
 
 /** @param {import("./main.js").App} app */
-function clickActions({ commands, cursor, scene, tools, aligning, chooseSign }) {
+function clickActions(app) {
+  const { commands, cursor, scene, tools, aligning } = app;
   const arrow = (/** @type {number} */ dx, /** @type {number} */ dy, /** @type {boolean} */ fast) => () => {
     if (aligning.isOn) aligning.nudge(dx * (fast ? 10 : 1), dy * (fast ? 10 : 1));
     else cursor.move(dx, dy, fast);
@@ -38,7 +39,7 @@ function clickActions({ commands, cursor, scene, tools, aligning, chooseSign }) 
     ["fine-right", "Cursor right by one pixel", ["Shift+Right"], arrow(1, 0, true), "canvas"],
     ["fine-up", "Cursor up by one pixel", ["Shift+Up"], arrow(0, -1, true), "canvas"],
     ["fine-down", "Cursor down by one pixel", ["Shift+Down"], arrow(0, 1, true), "canvas"],
-    ["sign", "Switch between positive and negative", ["X"], () => chooseSign(!tools.click.isNegative)],
+    ["sign", "Switch between positive and negative", ["X"], () => app.chooseSign(!tools.click.isNegative)],
     ["back", "Remove the last click or corner", ["Backspace"], () => {
       const { active } = scene.state;
       if (!tools.current.stepBack?.() && active?.clicks.length) void commands.removeClick(active.clicks.length - 1);
@@ -49,7 +50,8 @@ function clickActions({ commands, cursor, scene, tools, aligning, chooseSign }) 
 }
 
 /** @param {import("./main.js").App} app */
-function surfaceActions({ commands, state, scene, surfaces, goTo }) {
+function surfaceActions(app) {
+  const { commands, state, scene, surfaces } = app;
   const active = (/** @type {(s: import("./state.js").Surface) => void} */ work) => () => {
     if (state.active) work(state.active);
     else commands.toast("Choose a surface first.");
@@ -59,7 +61,7 @@ function surfaceActions({ commands, state, scene, surfaces, goTo }) {
     ["next-surface", "Next surface", ["Tab"], () => surfaces.cycle(1), "canvas"],
     ["previous-surface", "Previous surface", ["Shift+Tab"], () => surfaces.cycle(-1), "canvas"],
     ["pick", "Choose the surface under the cursor", ["S"], () => state.activate((scene.cursor && state.labels?.at(...scene.cursor)) || null)],
-    ["go-to", "Show the surface", ["Shift+F"], active((s) => goTo(s.id))],
+    ["go-to", "Show the surface", ["Shift+F"], active((s) => app.goTo(s.id))],
     ["rename", "Rename the surface", ["F2"], active(() => byId("surface-name").select())],
     ["lock", "Lock or unlock the surface", ["K"], active((s) => void commands.update(s.id, { locked: !s.locked }))],
     ["visible", "Hide or show the surface", ["Shift+I"], active((s) => void commands.update(s.id, { visible: !s.visible }))],
@@ -72,19 +74,20 @@ function surfaceActions({ commands, state, scene, surfaces, goTo }) {
 }
 
 /** @param {import("./main.js").App} app */
-function toolActions({ tools, commands, state, windows, chooseTool }) {
+function toolActions(app) {
+  const { tools, commands, state, windows } = app;
   const isPainting = () => ["brush", "eraser"].includes(tools.current.name);
   const resize = (/** @type {number} */ factor) => {
     const radius = Math.min(Math.max(state.settings.brushRadius * factor, 0.5), 500);
     commands.set({ brushRadius: Math.round(radius * 10) / 10 });
   };
   return inGroup("Tools", [
-    ["tool-click", "Click", ["C"], () => chooseTool("click")],
-    ["tool-brush", "Brush", ["B"], () => chooseTool("brush")],
-    ["tool-eraser", "Eraser", ["E"], () => chooseTool("eraser")],
-    ["tool-polygon", "Polygon", ["G"], () => chooseTool("polygon")],
-    ["tool-window", "Window and level by drag", ["T"], () => chooseTool("window")],
-    ["tool-pan", "Pan", ["Shift+P"], () => chooseTool("pan")],
+    ["tool-click", "Click", ["C"], () => app.chooseTool("click")],
+    ["tool-brush", "Brush", ["B"], () => app.chooseTool("brush")],
+    ["tool-eraser", "Eraser", ["E"], () => app.chooseTool("eraser")],
+    ["tool-polygon", "Polygon", ["G"], () => app.chooseTool("polygon")],
+    ["tool-window", "Window and level by drag", ["T"], () => app.chooseTool("window")],
+    ["tool-pan", "Pan", ["Shift+P"], () => app.chooseTool("pan")],
     ["narrower", "Narrower window; smaller brush", ["["], () => (isPainting() ? resize(1 / 1.2) : windows.step(-0.1, 0))],
     ["wider", "Wider window; larger brush", ["]"], () => (isPainting() ? resize(1.2) : windows.step(0.1, 0))],
     ["lower-level", "Lower level", ["{"], () => windows.step(0, -0.06)],
@@ -97,19 +100,25 @@ function toolActions({ tools, commands, state, windows, chooseTool }) {
 }
 
 /** @param {import("./main.js").App} app */
-function viewActions({ scene, togglePixels, toggleRefine }) {
+function viewActions(app) {
+  const { scene, aligning } = app;
   const { view } = scene;
+  const zoom = (/** @type {number} */ direction) => () => {
+    if (aligning.isOn) return aligning.grow(1.001 ** direction);
+    view.step(direction);
+    scene.moved();
+  };
   const then = (/** @type {() => void} */ work) => () => {
     work();
     scene.moved();
   };
   return inGroup("View", [
-    ["zoom-in", "Zoom in", ["Plus", "="], then(() => view.step(1))],
-    ["zoom-out", "Zoom out", ["-"], then(() => view.step(-1))],
+    ["zoom-in", "Zoom in", ["Plus", "="], zoom(1)],
+    ["zoom-out", "Zoom out", ["-"], zoom(-1)],
     ["fit", "Fit the image", ["0"], then(() => view.fit())],
     ["actual", "One pixel to one pixel", ["Shift+0"], then(() => view.actualSize())],
-    ["pixels", "Crisp pixels", ["P"], togglePixels],
-    ["refine", "Refine in view: the click model sees what is in view", ["R"], toggleRefine],
+    ["pixels", "Crisp pixels", ["P"], () => app.togglePixels()],
+    ["refine", "Refine in view: the click model sees what is in view", ["R"], () => app.toggleRefine()],
     ["masks", "Hide or show all masks", ["I"], then(() => (scene.areMasksHidden = !scene.areMasksHidden))],
     ["patterns", "Patterns on or off", ["J"], () => scene.state.tell("toggle", "patterns")],
     ["tags", "Numbers and names on or off", ["Shift+J"], () => scene.state.tell("toggle", "tags")],
@@ -117,7 +126,8 @@ function viewActions({ scene, togglePixels, toggleRefine }) {
 }
 
 /** @param {import("./main.js").App} app */
-function pictureActions({ scene, state, comparing, aligning, showPicture, arrange }) {
+function pictureActions(app) {
+  const { scene, state, comparing, aligning } = app;
   const names = () => [RGB, ...(state.image?.modalities ?? []).map((modality) => modality.name)];
   const { layout } = scene;
   const blend = (/** @type {number} */ step) => {
@@ -128,12 +138,12 @@ function pictureActions({ scene, state, comparing, aligning, showPicture, arrang
   };
   return inGroup("Pictures", [
     ...Array.from({ length: 9 }, (_, k) => /** @type {[string, string, string[], () => void]} */ ([
-      `picture-${k + 1}`, k === 0 ? "RGB" : `Modality ${k}`, [String(k + 1)], () => names()[k] && showPicture(names()[k]),
+      `picture-${k + 1}`, k === 0 ? "RGB" : `Modality ${k}`, [String(k + 1)], () => names()[k] && app.showPicture(names()[k]),
     ])),
-    ["flip", "Flip between the last two pictures", ["V"], () => showPicture(layout.second)],
+    ["flip", "Flip between the last two pictures", ["V"], () => app.showPicture(layout.second)],
     ["layout", "Next layout: one, blend, swipe, side by side", ["M"], () => {
       const at = LAYOUTS.findIndex((one) => one.name === layout.name);
-      arrange(LAYOUTS[(at + 1) % LAYOUTS.length].name);
+      app.arrange(LAYOUTS[(at + 1) % LAYOUTS.length].name);
     }],
     ["blend-less", "Blend or divider to the left", [","], () => blend(-0.05)],
     ["blend-more", "Blend or divider to the right", ["."], () => blend(0.05)],
@@ -144,7 +154,8 @@ function pictureActions({ scene, state, comparing, aligning, showPicture, arrang
 }
 
 /** @param {import("./main.js").App} app */
-function otherActions({ commands, state, help, exporting, theme, nextRegion, showPanel }) {
+function otherActions(app) {
+  const { commands, state, exporting, theme } = app;
   const mark = (/** @type {string} */ value) => async () => {
     if (!state.image) return;
     const next = state.image.state === value ? "todo" : value;
@@ -156,12 +167,12 @@ function otherActions({ commands, state, help, exporting, theme, nextRegion, sho
     ["done", "Mark the image as done, or not", ["Shift+D"], mark("done")],
     ["skip", "Mark the image as skipped, or not", ["Shift+A"], mark("skipped")],
     ["export", "Export", ["Ctrl+S"], () => exporting.open()],
-    ["help", "This help", ["H", "?"], () => help.open()],
+    ["help", "This help", ["H", "?"], () => app.help.open()],
     ["theme", "Light or dark", ["Shift+T"], () => theme.toggle()],
-    ["panel-surfaces", "Surfaces panel", ["Alt+1"], () => showPanel("surfaces")],
-    ["panel-images", "Images panel", ["Alt+2"], () => showPanel("images")],
-    ["panel-view", "View panel", ["Alt+3"], () => showPanel("view")],
-    ["region", "Next part of the window: canvas, tools, panel", ["F6"], () => nextRegion(1)],
-    ["region-back", "Previous part of the window", ["Shift+F6"], () => nextRegion(-1)],
+    ["panel-surfaces", "Surfaces panel", ["Alt+1"], () => app.showPanel("surfaces")],
+    ["panel-images", "Images panel", ["Alt+2"], () => app.showPanel("images")],
+    ["panel-view", "View panel", ["Alt+3"], () => app.showPanel("view")],
+    ["region", "Next part of the window: canvas, tools, panel", ["F6"], () => app.nextRegion(1)],
+    ["region-back", "Previous part of the window", ["Shift+F6"], () => app.nextRegion(-1)],
   ]);
 }

@@ -11,12 +11,13 @@ export class Aligning {
     this.commands = commands;
     this.isOn = false;
     this.scope = "image";
+    this.name = "";
     this.state.on("image", (change) => {
       if (!change?.isSame) this.stop();
     });
   }
 
-  /** The modality in front, else the other one that is shown. */
+  /** The modality in front, else the other one that is shown. @returns {import("./state.js").Modality | null} */
   get about() {
     const { layout } = this.scene;
     const shown = layout.name === "single" ? [layout.first] : [layout.second, layout.first];

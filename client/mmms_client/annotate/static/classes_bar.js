@@ -9,6 +9,7 @@ export class ClassesBar {
     this.commands = commands;
     this.keys = keys;
     this.box = byId("classes");
+    this.shape = ""; // what is drawn
     for (const topic of ["hello", "document", "active", "classes", "keys"]) state.on(topic, () => this.draw());
     byId("add-class").addEventListener("submit", (/** @type {SubmitEvent} */ event) => {
       event.preventDefault();

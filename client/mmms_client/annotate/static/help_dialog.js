@@ -77,6 +77,7 @@ export class HelpDialog {
     if (!this.listening) {
       if (chordOf(event) === this.keys.shown("help")) {
         event.preventDefault();
+        event.stopPropagation(); // or the key would open it again
         this.dialog.close();
       }
       return;

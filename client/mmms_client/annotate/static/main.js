@@ -30,6 +30,18 @@ import { Windows } from "./windows.js";
 
 const REGIONS = ["canvas", "tools", "tabs", "panel"];
 
+/**
+ * @param {Scene} scene @param {Commands} commands @param {HoverPreview} preview @param {Windows} windows
+ */
+function makeTools(scene, commands, preview, windows) {
+  const click = new ClickTool(scene, commands, preview);
+  const brush = new BrushTool("brush", scene, commands);
+  const eraser = new BrushTool("eraser", scene, commands);
+  /** @type {import("./tools.js").Tool[]} */
+  const all = [click, brush, eraser, new PolygonTool(scene, commands), new WindowTool(scene, windows), new PanTool()];
+  return { all, click, current: all[0] };
+}
+
 export class App {
   constructor() {
     drawIcons();
@@ -43,7 +55,7 @@ export class App {
     this.commands = new Commands(this.state, this.socket, toast);
     this.view = new View();
     this.layout = new Layout();
-    const changed = () => this.scene?.invalidate();
+    const changed = () => this.scene.invalidate();
     this.gallery = new Gallery(this.state, changed, toast);
     this.scene = new Scene(byId("canvas"), this.state, this.view, this.layout, this.gallery);
     this.isRefining = false;
@@ -57,53 +69,23 @@ export class App {
       changed();
       this.state.tell("window");
     });
-    this.makeTools();
-    this.makePanels();
-    this.listen();
-  }
-
-  makeTools() {
-    const { scene, commands } = this;
-    const click = new ClickTool(scene, commands, this.preview);
-    const all = [
-      click,
-      new BrushTool("brush", scene, commands),
-      new BrushTool("eraser", scene, commands),
-      new PolygonTool(scene, commands),
-      new WindowTool(scene, this.windows),
-      new PanTool(),
-    ];
-    this.tools = { all, click, current: /** @type {import("./tools.js").Tool} */ (click) };
-    this.pointer = new Pointer(scene, { tool: () => this.tools.current, left: () => this.preview.stop() });
-    scene.paintTool = (context, pane) => {
+    this.tools = makeTools(this.scene, this.commands, this.preview, this.windows);
+    this.pointer = new Pointer(this.scene, { tool: () => this.tools.current, left: () => this.preview.stop() });
+    this.scene.paintTool = (context, pane) => {
       this.tools.current.paint?.(context, pane);
       this.cursor.paint(context, pane);
     };
-  }
-
-  makePanels() {
-    const { state, commands, scene } = this;
-    this.goTo = (/** @type {number} */ id) => this.showSurface(id);
-    this.surfaces = new SurfacesPanel(state, commands, this.goTo);
-    this.images = new ImagesPanel(state, commands);
-    this.viewPanel = new ViewPanel(scene, commands, this.windows, this.aligning);
-    this.showPicture = (/** @type {string} */ name) => this.relayout(() => this.layout.show(name));
-    this.arrange = (/** @type {string} */ name) => this.relayout(() => (this.layout.name = name));
-    this.pictures = new PicturesBar(scene, this.showPicture, this.arrange);
-    this.status = new StatusLine(scene);
-    this.exporting = new ExportDialog(state, commands);
-    this.chooseTool = (/** @type {string} */ name) => this.setTool(name);
-    this.chooseSign = (/** @type {boolean} */ isNegative) => this.setSign(isNegative);
-    this.togglePixels = () => this.setPixels(!scene.isCrisp);
-    this.toggleRefine = () => this.setRefining(!this.isRefining);
-    this.nextRegion = (/** @type {number} */ step) => this.moveFocus(step);
-    this.showPanel = (/** @type {string} */ name) => commands.set({ panel: name });
-    // The help needs the actions, and one of the actions opens the help.
-    this.help = /** @type {HelpDialog} */ (/** @type {unknown} */ ({ open: () => this.helpDialog.open() }));
-    this.keys = new Keys(listActions(this), state, commands, scene.canvas);
-    this.helpDialog = new HelpDialog(this.keys, state);
-    this.classes = new ClassesBar(state, commands, this.keys);
+    this.surfaces = new SurfacesPanel(this.state, this.commands, (id) => this.goTo(id));
+    this.images = new ImagesPanel(this.state, this.commands);
+    this.viewPanel = new ViewPanel(this.scene, this.commands, this.windows, this.aligning);
+    this.pictures = new PicturesBar(this.scene, (name) => this.showPicture(name), (name) => this.arrange(name));
+    this.status = new StatusLine(this.scene);
+    this.exporting = new ExportDialog(this.state, this.commands);
+    this.keys = new Keys(listActions(this), this.state, this.commands, this.scene.canvas);
+    this.help = new HelpDialog(this.keys, this.state);
+    this.classes = new ClassesBar(this.state, this.commands, this.keys);
     this.toolbar = new Toolbar(this);
+    this.listen();
   }
 
   listen() {
@@ -163,6 +145,21 @@ export class App {
     await this.commands.open(index);
   }
 
+  /** @param {string} name */
+  showPicture(name) {
+    this.relayout(() => this.layout.show(name));
+  }
+
+  /** @param {string} name of a layout */
+  arrange(name) {
+    this.relayout(() => (this.layout.name = name));
+  }
+
+  /** @param {string} name */
+  showPanel(name) {
+    this.commands.set({ panel: name });
+  }
+
   /** @param {() => void} change of which pictures are shown */
   relayout(change) {
     change();
@@ -171,8 +168,8 @@ export class App {
     this.scene.invalidate();
   }
 
-  /** @param {number} id */
-  showSurface(id) {
+  /** Show a surface on the canvas. @param {number} id */
+  goTo(id) {
     const box = this.state.surface(id)?.box;
     if (!box) return;
     this.view.showBox(box);
@@ -180,7 +177,7 @@ export class App {
   }
 
   /** @param {string} name */
-  setTool(name) {
+  chooseTool(name) {
     const tool = this.tools.all.find((one) => one.name === name);
     if (!tool) return;
     this.tools.current.cancel?.();
@@ -192,29 +189,27 @@ export class App {
   }
 
   /** @param {boolean} isNegative */
-  setSign(isNegative) {
+  chooseSign(isNegative) {
     this.tools.click.isNegative = isNegative;
     this.preview.stop();
     this.state.tell("tool");
   }
 
-  /** @param {boolean} isCrisp */
-  setPixels(isCrisp) {
-    this.scene.isCrisp = isCrisp;
+  togglePixels() {
+    this.scene.isCrisp = !this.scene.isCrisp;
     this.state.tell("tool");
     this.scene.invalidate();
   }
 
-  /** @param {boolean} isRefining */
-  setRefining(isRefining) {
-    this.isRefining = isRefining;
+  toggleRefine() {
+    this.isRefining = !this.isRefining;
     this.preview.stop();
-    if (isRefining && this.view.showsAll) toast("Refine in view: zoom in, and the click model sees only what is in view.");
+    if (this.isRefining && this.view.showsAll) toast("Refine in view: zoom in, and the click model sees only what is in view.");
     this.state.tell("tool");
   }
 
-  /** @param {number} step */
-  moveFocus(step) {
+  /** Move the focus to another part of the window. @param {number} step */
+  nextRegion(step) {
     const at = REGIONS.findIndex((id) => byId(id).contains(document.activeElement));
     const next = byId(REGIONS[(at + step + REGIONS.length) % REGIONS.length]);
     const inside = next.matches("canvas") ? next : next.querySelector("[role=listbox]:not([hidden]), button:not([disabled]), input");

@@ -26,6 +26,7 @@ export function paintMasks(scene, pane, level) {
   }
   context.save();
   toImageSpace(scene, pane);
+  if (scene.showsPixels) shown.length = 0; // they are drawn pixel by pixel already
   const comparing = state.without && state.without.surface === state.activeId ? state.without : null;
   fillMasks(scene, shown, comparing !== null);
   strokeMasks(scene, shown, comparing !== null);

@@ -3,10 +3,13 @@
  * is dirty.
  */
 
-import { paintMasks, paintClicks } from "./overlay.js";
+import { paintClicks, paintMasks } from "./overlay.js";
+import { paintPixelMasks } from "./pixel_masks.js";
+import { RGB } from "./layout.js";
 
 const MOVING_MS = 140; // so long after the last zoom or pan the picture counts as moving
 const OUTLINE_BUDGET_MS = 7;
+const PIXELS_FROM_SCALE = 4; // crisp pixels are told apart from here on
 
 /** @typedef {{x: number, y: number, width: number, height: number, picture: string}} Pane */
 
@@ -137,9 +140,45 @@ export class Scene {
       this.paintPicture(pane, layout.second, 1);
       context.restore();
     }
-    if (level && !this.areMasksHidden) paintMasks(this, pane, level);
-    if (!this.areMasksHidden) paintClicks(this, pane);
+    if (level && !this.areMasksHidden) {
+      if (this.showsPixels) paintPixelMasks(this, pane);
+      paintMasks(this, pane, level);
+      paintClicks(this, pane);
+    }
     this.paintTool(context, pane);
+    if (layout.name !== "single") this.paintCaptions(pane);
+  }
+
+  /** Whether the map is drawn pixel by pixel. */
+  get showsPixels() {
+    return this.isCrisp && this.view.scale >= PIXELS_FROM_SCALE;
+  }
+
+  /** Which picture is where. @param {Pane} pane */
+  paintCaptions(pane) {
+    const { layout } = this;
+    const title = (/** @type {string} */ name) => (name === RGB ? "RGB" : name);
+    if (layout.name === "blend") return this.paintCaption(`${title(layout.first)} + ${title(layout.second)}`, pane.x + 10, "left");
+    if (layout.name === "split") return this.paintCaption(title(pane.picture), pane.x + 10, "left");
+    const x = pane.width * layout.swipe;
+    this.paintCaption(title(layout.first), x - 12, "right");
+    this.paintCaption(title(layout.second), x + 12, "left");
+  }
+
+  /** @param {string} text @param {number} x @param {"left" | "right"} side */
+  paintCaption(text, x, side) {
+    const { context } = this;
+    context.font = "600 12px system-ui, sans-serif";
+    const width = context.measureText(text).width + 16;
+    const left = side === "left" ? x : x - width;
+    context.fillStyle = "rgb(14 16 20 / 0.72)";
+    context.beginPath();
+    context.roundRect(left, 10, width, 22, 6);
+    context.fill();
+    context.fillStyle = "#fff";
+    context.textAlign = "left";
+    context.textBaseline = "middle";
+    context.fillText(text, left + 8, 21.5);
   }
 
   /** @param {Pane} pane @param {string} name @param {number} alpha */

@@ -30,13 +30,12 @@ export class AppSocket {
     this.waiting = new Map();
     this.queue = Promise.resolve();
     this.waitMs = FIRST_WAIT_MS;
-    this.connect();
+    this.socket = this.connect();
   }
 
   connect() {
     const socket = new WebSocket(this.url);
     socket.binaryType = "arraybuffer";
-    this.socket = socket;
     socket.addEventListener("open", () => {
       this.isOpen = true;
       this.waitMs = FIRST_WAIT_MS;
@@ -47,6 +46,7 @@ export class AppSocket {
       this.queue = this.queue.then(() => this.receive(event.data, receivedAt)).catch((error) => console.error(error));
     });
     socket.addEventListener("close", () => this.lost());
+    return socket;
   }
 
   lost() {
@@ -55,7 +55,7 @@ export class AppSocket {
     for (const { reject } of this.waiting.values()) reject(new GoneError("The app is gone; this page reconnects by itself."));
     this.waiting.clear();
     if (wasOpen) this.on.state(false);
-    setTimeout(() => this.connect(), this.waitMs);
+    setTimeout(() => (this.socket = this.connect()), this.waitMs);
     this.waitMs = Math.min(this.waitMs * 2, LONGEST_WAIT_MS);
   }
 
