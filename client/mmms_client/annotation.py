@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmms_client.annotation_state import Answers, State, after
-from mmms_client.box_mask import Box, BoxMask
+from mmms_client.box_mask import NOWHERE, Box, BoxMask
 from mmms_client.clicks import Click, encode_clicks
 from mmms_client.errors import ClickError, UsageError
 from mmms_client.events import Clicked, Event, MaskStarted, StoredAnswer, Surface, SurfaceAdded, SurfaceDeleted, Visit
@@ -97,6 +97,7 @@ class Annotation:
         self._revision = 0
         self._layers = Layers(frame.image_hw)
         self._joint: JointMap | None = None
+        self.changed = NOWHERE  # the box of the joint map that the last change changed
 
     # What there is ------------------------------------------------------------------------------------
     @property
@@ -270,10 +271,10 @@ class Annotation:
     def _show(self) -> Box:
         self._revision += 1
         self._new_visit_for = None
-        changed = self._layers.show(self.state.visits)
-        if changed.area_px:
+        self.changed = self._layers.show(self.state.visits)
+        if self.changed.area_px:
             self._joint = None
-        return changed
+        return self.changed
 
     # Clicks -------------------------------------------------------------------------------------------
     def frame_of(self, region: Region | None) -> Frame:

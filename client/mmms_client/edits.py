@@ -143,7 +143,7 @@ def import_masks(annotation: Annotation, surfaces: Sequence[tuple[Surface, BoxMa
         if mask.image_hw != annotation.frame.image_hw:
             (h, w), (want_h, want_w) = mask.image_hw, annotation.frame.image_hw
             raise UsageError(
-                f"Expected masks of {want_w}x{want_h} px, as the image, but got {w}x{h} px; give the masks of this image."
+                f"Expected masks of {want_w}x{want_h} px, as the image, but got {w}x{h} px; give masks of this image."
             )
         number = surface.surface_id if surface.surface_id not in used else max(used, default=0) + 1
         used.add(number)

@@ -8,6 +8,7 @@ told of it, so it is dropped on reading and cut off before the next one is writt
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -150,8 +151,8 @@ class Journal:
         if history.image_hw != image_hw:
             (h, w), (want_h, want_w) = history.image_hw, image_hw
             raise SessionFormatError(
-                f"{path}: expected the journal of an image of {want_w}x{want_h} px but got one of {w}x{h} px; the image "
-                f"was replaced: move the journal away to begin anew."
+                f"{path}: expected the journal of an image of {want_w}x{want_h} px but got one of {w}x{h} px; the "
+                f"image was replaced: move the journal away to begin anew."
             )
         make_folder(path.parent)
         try:
@@ -186,10 +187,8 @@ class Journal:
         self._count += 1
 
     def _cut(self) -> None:
-        try:
+        with contextlib.suppress(OSError):  # what is left then has no line end, or the next line overwrites it
             os.ftruncate(self._descriptor, self._length)
-        except OSError:
-            pass  # what is left has no line end, or is overwritten by the next line
 
     def close(self) -> None:
         if self._descriptor >= 0:
