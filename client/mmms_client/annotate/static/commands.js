@@ -69,11 +69,11 @@ export class Commands {
     const { x, y, positive, surface } = pending;
     const region = this.region();
     const startedAt = performance.now();
-    const fields = { surface, x, y, positive, ...(region ? { region } : {}), ...(surface === null && state.activeClass ? { class: state.activeClass } : {}) };
+    const fields = { surface, x, y, positive, ...(region ? { region } : {}), ...(surface === null ? { class: state.activeClass } : {}) };
     const reply = await this.send("click", fields);
     state.pending = state.pending.filter((other) => other !== pending);
     if (reply) {
-      if (surface === null) this.adoptActive();
+      if (surface === null) state.activate(reply.surface);
       state.tell("timing", { ...reply.timing, roundtrip_ms: performance.now() - startedAt });
     }
     state.tell("pending");
@@ -112,7 +112,7 @@ export class Commands {
   async surfaceToEdit() {
     await this.making;
     if (this.state.activeId !== null) return this.state.activeId;
-    const reply = await this.send("add_surface", this.state.activeClass ? { class: this.state.activeClass } : {});
+    const reply = await this.send("add_surface", { class: this.state.activeClass });
     if (!reply) return null;
     this.state.activate(reply.surface);
     return reply.surface;

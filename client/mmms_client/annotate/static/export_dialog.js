@@ -9,7 +9,7 @@ export class ExportDialog {
     this.commands = commands;
     this.dialog = byId("export-dialog");
     byId("export-write").addEventListener("click", () => void this.write());
-    byId("export-polygons").addEventListener("change", () => void this.check());
+    for (const id of ["export-polygons", "export-tolerance"]) byId(id).addEventListener("change", () => void this.check());
     this.turn = 0;
   }
 
@@ -36,7 +36,8 @@ export class ExportDialog {
   }
 
   get fields() {
-    return { formats: this.chosen, ...(byId("export-polygons").checked ? { polygons: true } : {}) };
+    const tolerance = Math.max(0, Number(byId("export-tolerance").value) || 0);
+    return { formats: this.chosen, ...(byId("export-polygons").checked ? { polygons: tolerance } : {}) };
   }
 
   async check() {

@@ -24,6 +24,7 @@ export class Gallery {
     const about = image.modalities.find((modality) => modality.name === name);
     if (name !== RGB && !about) return null;
     const key = `${image.index}/${about ? about.version : 0}`;
+    if (about?.error) return null;
     const known = this.loaded.get(name);
     if (known?.key === key) return known.picture;
     const isSameImage = known?.key.split("/")[0] === String(image.index);

@@ -59,6 +59,7 @@ export class App {
     this.gallery = new Gallery(this.state, changed, toast);
     this.scene = new Scene(byId("canvas"), this.state, this.view, this.layout, this.gallery);
     this.isRefining = false;
+    this.needsImage = true;
     this.commands.region = () => (this.isRefining && !this.view.showsAll ? this.view.visibleBox() : undefined);
     this.windows = new Windows(this.scene, this.commands);
     this.aligning = new Aligning(this.scene, this.commands);
@@ -79,7 +80,7 @@ export class App {
     this.images = new ImagesPanel(this.state, this.commands);
     this.viewPanel = new ViewPanel(this.scene, this.commands, this.windows, this.aligning);
     this.pictures = new PicturesBar(this.scene, (name) => this.showPicture(name), (name) => this.arrange(name));
-    this.status = new StatusLine(this.scene);
+    this.status = new StatusLine(this.scene, this.commands);
     this.exporting = new ExportDialog(this.state, this.commands);
     this.keys = new Keys(listActions(this), this.state, this.commands, this.scene.canvas);
     this.help = new HelpDialog(this.keys, this.state);
@@ -94,10 +95,11 @@ export class App {
       state.on(topic, () => scene.invalidate());
     }
     state.on("cursor", () => this.layout.name === "split" && scene.invalidate());
-    state.on("hello", () => void this.firstImage());
+    state.on("hello", () => this.needsImage && void this.firstImage());
     state.on("image", (change) => {
       if (!change.isSame) this.view.setImage(state.image?.width ?? 1, state.image?.height ?? 1);
       this.relayout(() => this.layout.keepTo((state.image?.modalities ?? []).map((modality) => modality.name)));
+      if (!change.isSame) for (const note of state.image?.notes ?? []) toast(note);
       document.title = `${state.image?.name ?? ""} · annotate`;
     });
     state.on("toggle", (name) => this.commands.set({ [name]: !state.settings[/** @type {"tags"} */ (name)] }));
@@ -133,6 +135,7 @@ export class App {
     const { state } = this;
     state.wasOpen ||= state.isOpen;
     state.isOpen = isOpen;
+    this.needsImage = true; // the app says hello again at other times, too
     if (!isOpen) state.pending = [];
     state.tell("connection");
     state.tell("pending");
@@ -140,6 +143,7 @@ export class App {
 
   async firstImage() {
     const { state } = this;
+    this.needsImage = false;
     const index = state.image?.index ?? state.hello.first_image ?? 0;
     state.image = null; // the app may have come back with another document
     await this.commands.open(index);

@@ -16,9 +16,9 @@ import { outlineOfProbabilities } from "./probability_outline.js";
  *   redo: string | null}} Document
  * @typedef {{name: string, kind: "colour" | "scalar", unit: string | null, width: number, height: number, scale: number,
  *   offset: number, low: number, high: number, in_model: boolean, version: number,
- *   alignment: {dx: number, dy: number, scale: number}}} Modality
+ *   error?: string | null, alignment: {dx: number, dy: number, scale: number}}} Modality
  * @typedef {{index: number, name: string, width: number, height: number, version: number, modalities: Modality[],
- *   state: string, encoded: string, error?: string}} ImageAbout
+ *   state: string, encoded: string, error?: string | null, notes?: string[]}} ImageAbout
  * @typedef {{index: number, name: string, state: string, encoded: string}} ImageRow
  * @typedef {{id: number | string, name: string, colour: string, key: string | null}} SurfaceClass
  * @typedef {{surface: number, kind: string, modality?: string, outline: import("./rings.js").Outline}} LiveMask
@@ -104,6 +104,10 @@ export class State {
     this.images = hello.images;
     this.keys = hello.keys ?? {};
     this.settings = { ...structuredClone(DEFAULT_SETTINGS), ...hello.settings };
+    if (hello.status) this.takeStatus(hello.status);
+    if (this.activeClass === null || !this.classes.some((c) => c.name === this.activeClass)) {
+      this.activeClass = this.classes[0]?.name ?? null;
+    }
     this.tell("hello");
   }
 

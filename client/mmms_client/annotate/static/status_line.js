@@ -5,9 +5,10 @@ import { RGB } from "./layout.js";
 import { titleOf } from "./view_panel.js";
 
 export class StatusLine {
-  /** @param {import("./scene.js").Scene} scene */
-  constructor(scene) {
+  /** @param {import("./scene.js").Scene} scene @param {import("./commands.js").Commands} commands */
+  constructor(scene, commands) {
     this.scene = scene;
+    byId("accept-model").addEventListener("click", () => void commands.send("accept_model"));
     this.state = scene.state;
     /** @type {any} */
     this.timing = null;
@@ -31,6 +32,7 @@ export class StatusLine {
     element.dataset.kind = kind;
     if (byId("situation-text").textContent !== text) byId("situation-text").textContent = text;
     document.body.dataset.server = this.state.isOpen ? this.state.server.server : "no-app";
+    byId("accept-model").hidden = !this.state.isOpen || this.state.server.server !== "replaced";
     const ahead = this.state.server.encoded_ahead;
     byId("ahead").textContent = this.state.images.length > 1 && ahead ? `${ahead} encoded ahead` : "";
   }

@@ -139,8 +139,8 @@ export class PicturesBar {
         const about = state.image?.modalities.find((modality) => modality.name === name);
         const element = button({
           text: titleOf(name),
-          label: `Show ${titleOf(name)} (${k + 1})${about && !about.in_model ? "; the click model does not use it" : ""}`,
-          class: about && !about.in_model ? "outside" : "",
+          label: `Show ${titleOf(name)} (${k + 1})${about?.error ? `; ${about.error}` : about && !about.in_model ? "; the click model does not use it" : ""}`,
+          class: about && (about.error || !about.in_model) ? "outside" : "",
           pressed: shown.includes(name),
           run: () => this.show(name),
         });
