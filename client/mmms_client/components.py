@@ -36,7 +36,7 @@ def label_parts(mask: Mask, by_corners: bool = True) -> tuple[Labels, int]:
 def without_specks(mask: Mask, smallest_px: int) -> Mask:
     """A mask without its parts of fewer than ``smallest_px`` pixels."""
     labels, _ = label_parts(mask)
-    is_kept = np.bincount(labels.ravel()) >= smallest_px
+    is_kept = np.bincount(labels.ravel(), minlength=1) >= smallest_px
     is_kept[0] = False
     return np.asarray(is_kept[labels])
 

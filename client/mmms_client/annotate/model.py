@@ -75,7 +75,8 @@ class ModelLink:
         self._urgent = 0  # requests of people under way
         self._idle = asyncio.Event()
         self._idle.set()
-        self._ahead: set[asyncio.Task[Any]] = set()
+        self._ahead: set[asyncio.Future[Any]] = set()
+        self._is_closing = False
 
     # The connection -----------------------------------------------------------------------------------
     async def run(self) -> None:
@@ -145,8 +146,8 @@ class ModelLink:
 
         Raises :class:`ServerUnreachableError` after ``patience_s``, and :class:`ContractError` for another model.
         """
-        if self.status == GONE:
-            self._is_suspect.set()  # do not sit out a delay while somebody waits
+        if self._is_closing:
+            raise ServerUnreachableError("Expected the app to run on but it is being closed; start it again.")
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._answerable(), self.patience_s if patience_s is None else patience_s)
         if self.status == REPLACED and self.contract is not None:
@@ -162,9 +163,14 @@ class ModelLink:
         return self._predictor
 
     async def _answerable(self) -> None:
-        while self.status == GONE:
+        while self.status == GONE and not self._is_closing:
             self._changed.clear()
             await self._changed.wait()
+
+    def close(self) -> None:
+        """Nobody waits for the server any more."""
+        self._is_closing = True
+        self._changed.set()
 
     # Requests -----------------------------------------------------------------------------------------
     async def predict(

@@ -10,22 +10,22 @@ import contextlib
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mmms_client.alignment import Nudge
 from mmms_client.annotate.images import ImageFile
-from mmms_client.annotate.model import ModelLink, Timing
+from mmms_client.annotate.model import READY, ModelLink, Timing
 from mmms_client.annotate.pictures import Pictures, Reading, read_pictures
 from mmms_client.annotate.project import Project
-from mmms_client.annotation import Annotation
+from mmms_client.annotation import Annotation, ClickRequest
 from mmms_client.annotation_state import Answers
 from mmms_client.box_mask import NOWHERE, Box
 from mmms_client.clicks import Click
 from mmms_client.contract import MAX_CLICKS
-from mmms_client.errors import ModelNotReadyError, ServerError
+from mmms_client.errors import ServerError, UsageError
 from mmms_client.event_json import event_entry
 from mmms_client.events import ClickRemoved, Event, ModalityAligned
 from mmms_client.export_masks.instance_png import encode_instance_png
@@ -35,11 +35,12 @@ from mmms_client.files import write_bytes_atomically
 from mmms_client.geometry import Frame, Region
 from mmms_client.journal import JOURNAL_FILE, Journal
 from mmms_client.predictor import Encoded
-from mmms_client.replaying import answer_all, removal
+from mmms_client.replaying import Probabilities, Question, answer_all, removal
 from mmms_client.session_file import document_of, format_session
 
 _MOST_ENCODED = 24  # encoded views of one image kept on this side: about a megabyte each
-Changed = Callable[["OpenImage", Box, bool], None]
+Changed = Callable[["OpenImage", Box], Awaitable[None]]
+_T = TypeVar("_T")
 
 
 class OpenImage:
@@ -52,7 +53,9 @@ class OpenImage:
         self.lock = asyncio.Lock()
         self.encoded_state = "no"
         self.encoded_error: str | None = None
-        self.version = 1
+        self.version = 1  # of the pictures
+        self.told_version = 0  # that the pages know
+        self._reading_lock = asyncio.Lock()
         self.pictures: Pictures
         self.annotation: Annotation
         self._journal: Journal
@@ -61,6 +64,7 @@ class OpenImage:
         self._model: dict[str, str] = {}
         self._written = -1  # revision whose results are on disk
         self._read_for: tuple[Any, ...] = ()
+        self._asking: asyncio.Future[Any] | None = None  # what waits for the model while it holds the lock
 
     @classmethod
     async def open(cls, *arguments: Any, threshold: float = 0.5) -> OpenImage:
@@ -94,6 +98,10 @@ class OpenImage:
 
     async def read_again(self) -> bool:
         """Read the files anew if the model or an alignment changed since; returns whether it did."""
+        async with self._reading_lock:
+            return await self._read_again()
+
+    async def _read_again(self) -> bool:
         contract = self.link.contract
         names = None if contract is None else tuple(contract.modalities)
         wanted = (names, tuple(sorted((name, nudge) for name, nudge in self.nudges.items() if nudge != Nudge())))
@@ -112,7 +120,7 @@ class OpenImage:
         step = await asyncio.to_thread(self.annotation.plan, event, answers)
         await self._write(event_entry(event, answers))
         box = await asyncio.to_thread(self.annotation.commit, step)
-        self._on_change(self, box, False)
+        await self._on_change(self, box)
 
     async def _write(self, entry: Mapping[str, Any]) -> None:
         await asyncio.to_thread(self._journal.append, entry)
@@ -125,8 +133,9 @@ class OpenImage:
         event = steps[-1].event
         await self._write({"do": "redo" if is_redo else "undo"})
         await asyncio.to_thread(self.annotation.redo if is_redo else self.annotation.undo)
-        is_moved = isinstance(event, ModalityAligned) and await self.read_again()
-        self._on_change(self, self.annotation.changed, is_moved)
+        if isinstance(event, ModalityAligned):
+            await self.read_again()
+        await self._on_change(self, self.annotation.changed)
         return True
 
     async def finish(self, surface_id: int) -> None:
@@ -142,29 +151,64 @@ class OpenImage:
         """
         began_s = time.perf_counter()
         timing = Timing()
-        await self.link.ready()
         self.fit_model()
         request = await asyncio.to_thread(self.annotation.propose, surface_id, click, region)
-        encoded = await self.encoded(region)
-        answer = await self.link.predict(encoded, request.clicks, request.previous_mask, timing)
+        answer = await self.interruptible(self._answer(request, region, timing))
         await self._note_model()
         step = await asyncio.to_thread(self.annotation.answered, request, answer)
         await self._write(event_entry(step.event, step.answers))
         box = await asyncio.to_thread(self.annotation.commit, step)
         if region is None:
             self.encoded_state = "ready"
-        self._on_change(self, box, False)
+        await self._on_change(self, box)
         return timing.entry(1e3 * (time.perf_counter() - began_s))
+
+    async def _answer(self, request: ClickRequest, region: Region | None, timing: Timing) -> Probabilities:
+        encoded = await self.encoded(region)
+        return await self.link.predict(encoded, request.clicks, request.previous_mask, timing)
+
+    async def wait_for_model(self) -> None:
+        """Until a model may answer. Hold :attr:`lock`. Raises :class:`mmms_client.errors.ServerError`."""
+        await self.interruptible(self._wait())
+
+    async def _wait(self) -> None:
+        await self.link.ready()
+
+    async def interruptible(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Wait for the model, unless :meth:`stop_asking` says that nobody wants the answer any more."""
+        task = self._asking = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        finally:
+            self._asking = None
+        if task.cancelled():
+            raise UsageError(
+                "Expected to wait for the model but got another op that undid this one; nothing was changed."
+            )
+        return task.result()
+
+    def stop_asking(self, only_if_gone: bool = False) -> bool:
+        """Give up what waits for the model, also on the server; returns whether anything did.
+
+        ``only_if_gone``: only if there is no server to answer soon.
+        """
+        if self._asking is None or (only_if_gone and self.link.status == READY):
+            return False
+        self._asking.cancel()
+        return True
 
     async def remove_click(self, event: ClickRemoved) -> None:
         """Take a click away and ask the model for the others again. Hold :attr:`lock`."""
         self.fit_model()
         questions = removal(self.annotation, event)
-        answers = await answer_all(questions, self._ask)
+        answers = await self.interruptible(answer_all(questions, self._ask))
         await self._note_model()
         await self.perform(event, answers)
 
-    async def _ask(self, request: Any) -> Any:
+    async def _ask(self, request: Question) -> Probabilities:
         encoded = await self.encoded(request.region)
         return await self.link.predict(encoded, request.clicks, request.previous_mask, Timing())
 
@@ -186,18 +230,17 @@ class OpenImage:
         await self._write(event_entry(event))
         self.annotation.commit(step)
         await self.read_again()
-        self._on_change(self, NOWHERE, True)
+        await self._on_change(self, NOWHERE)
 
     # The model ----------------------------------------------------------------------------------------
     async def encoded(self, region: Region | None = None, without: str | None = None) -> Encoded:
-        """The image, or a region of it, as the model takes it. Raises :class:`ModelNotReadyError` without one."""
-        contract = self.link.contract
-        if contract is None:
-            raise ModelNotReadyError(f"Expected a model at {self.link.url} but got none yet; wait until it is there.")
+        """The image, or a region of it, as the model takes it. Raises :class:`ServerError` without one."""
+        predictor = await self.link.ready()
+        await self.read_again()
+        contract = predictor.contract
         key = (region, without, contract.checkpoint_sha256, contract.resolution)
         if key not in self._encoded:
             inputs = {name: values for name, values in self.pictures.model_inputs.items() if name != without}
-            predictor = await self.link.ready()
             version = self.version
             made = await asyncio.to_thread(predictor.prepare, self.pictures.image, inputs, region)
             if version != self.version:
@@ -211,7 +254,6 @@ class OpenImage:
     async def encode_ahead(self) -> None:
         """Let the server's cache have the image. Sets :attr:`encoded_state`; raises nothing but cancellation."""
         self.encoded_state, self.encoded_error = "running", None
-        self._on_change(self, NOWHERE, False)
         version = self.version
         try:
             await self.link.encode_ahead(await self.encoded())

@@ -57,6 +57,7 @@ class Operations:
     async def _do(self, make: Callable[[OpenImage], Event]) -> Event:
         """Make an event of the image as it is when its turn comes, and take it in."""
         image = self.image
+        image.stop_asking(only_if_gone=True)
         async with image.lock:
             event = await asyncio.to_thread(make, image)
             await image.perform(event)
@@ -66,8 +67,7 @@ class Operations:
     async def open(self, f: Fields) -> None:
         image = await self.workplace.image(f["index"].integer(0))
         before = self.page.image
-        async with image.lock:
-            self.workplace.show(self.page, image)
+        await self.workplace.show(self.page, image)
         if before is not None and before is not image:
             async with before.lock:
                 await before.write_results()
@@ -76,8 +76,7 @@ class Operations:
         index = f["index"].integer(0) if "index" in f and f["index"].value is not None else self.image.index
         if index >= len(self.workplace.project.images):
             raise UsageError(f"Expected the number of an image but got {index}; take one of the list.")
-        self.workplace.project.mark(self.workplace.project.images[index], f["state"].text())
-        self.workplace.tell_status()
+        self.workplace.mark(index, f["state"].text())
 
     # Clicks -------------------------------------------------------------------------------------------
     async def click(self, f: Fields) -> Message:
@@ -86,7 +85,7 @@ class Operations:
             given = None if f["surface"].value is None else f["surface"].integer(1)
             is_new = given is None
             if is_new:
-                await self.workplace.link.ready()
+                await image.wait_for_model()
                 await image.perform(edits.add(image.annotation, class_name=self._active_class(f)))
             number = image.annotation.surfaces[-1].surface_id if given is None else given
             try:
@@ -171,12 +170,17 @@ class Operations:
 
     # Surfaces -----------------------------------------------------------------------------------------
     async def undo(self, f: Fields) -> Message:
-        async with self.image.lock:
-            return {"done": await self.image.undo()}
+        image = self.image
+        if image.stop_asking():  # the click that would be undone is not answered yet
+            return {"done": True}
+        async with image.lock:
+            return {"done": await image.undo()}
 
     async def redo(self, f: Fields) -> Message:
-        async with self.image.lock:
-            return {"done": await self.image.undo(is_redo=True)}
+        image = self.image
+        image.stop_asking(only_if_gone=True)
+        async with image.lock:
+            return {"done": await image.undo(is_redo=True)}
 
     async def add_surface(self, f: Fields) -> Message:
         name = f["name"].text(may_be_empty=True) if "name" in f and f["name"].value is not None else ""

@@ -15,7 +15,7 @@ from mmms_client.annotate.model import READY, ModelLink
 from mmms_client.annotate.open_image import OpenImage
 from mmms_client.annotate.pictures import Reading
 from mmms_client.annotate.project import Project
-from mmms_client.box_mask import Box
+from mmms_client.box_mask import NOWHERE, Box
 from mmms_client.contract import ModelContract
 from mmms_client.errors import DataError, MMMSError, UsageError
 from mmms_client.export_masks.annotated import Options
@@ -58,12 +58,14 @@ class Workplace:
         self._images: dict[int, OpenImage] = {}
         self._opening: dict[int, asyncio.Lock] = {}
         self._told: dict[int, tuple[str, str]] = {}
+        self._marked: set[int] = set()
         self._encoding: set[int] = set()
         self._failed: set[int] = set()
         self._last_status: Message = {}
         self._seen_connections = 0
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._again: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Connect, and begin to encode ahead."""
@@ -71,6 +73,7 @@ class Workplace:
 
     async def close(self) -> None:
         """Stop what runs, and write the results of all open images."""
+        self.link.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -100,9 +103,19 @@ class Workplace:
             self._seen_connections = self.link.connections
             for image in self._images.values():
                 image.encoded_state = "no"
-        self.broadcast(self.hello() if self.link.status == READY else None)
+            self._again = asyncio.ensure_future(self._read_again())
+        if self.link.status == READY:
+            self.broadcast(self.hello())
         self.tell_status()
         self._wake.set()
+
+    async def _read_again(self) -> None:
+        """Another model may take other modalities, in other units: read what is on screen for it."""
+        for image in {page.image for page in self.pages if page.image is not None}:
+            async with image.lock:
+                image.fit_model()
+                await image.read_again()
+                await self._on_change(image, NOWHERE)
 
     # Images -------------------------------------------------------------------------------------------
     async def image(self, index: int) -> OpenImage:
@@ -117,9 +130,6 @@ class Workplace:
                 self._images[index] = await OpenImage.open(*arguments, threshold=self.threshold)
             image = self._images.pop(index)
             self._images[index] = image  # the last one used is the last one closed
-            async with image.lock:
-                image.fit_model()
-                await image.read_again()
         await self._close_idle()
         return image
 
@@ -131,28 +141,38 @@ class Workplace:
             async with self._opening[index]:
                 await image.close()
 
-    def _on_change(self, image: OpenImage, box: Box, is_moved: bool) -> None:
-        """Tell every page that shows an image what changed in it."""
-        viewers = [page for page in self.pages if page.image is image]
-        if viewers:
-            messages: list[Message | bytes] = [self.image_message(image)] if is_moved else []
-            if box.area_px:
-                messages.append(patch_frame(image.annotation, image.index, box))
-            messages.append(document_message(image.annotation, image.index, self.project))
-            for page in viewers:
-                for message in messages:
-                    page.send(message)
+    async def _on_change(self, image: OpenImage, box: Box) -> None:
+        """Tell every page that shows an image what changed in it. The image's lock is held."""
+        is_new = image.version != image.told_version
+        image.told_version = image.version
+        if any(page.image is image for page in self.pages):
+            messages = await asyncio.to_thread(self._changes, image, box, is_new)
+            for page in self.pages:
+                if page.image is image:
+                    for message in messages:
+                        page.send(message)
         self.tell_status()
-        if is_moved:
+        if is_new:
             self._wake.set()
 
-    def show(self, page: Viewer, image: OpenImage) -> None:
+    def _changes(self, image: OpenImage, box: Box, is_new: bool) -> list[Message | bytes]:
+        messages: list[Message | bytes] = [self.image_message(image)] if is_new else []
+        if box.area_px:
+            messages.append(patch_frame(image.annotation, image.index, box))
+        return [*messages, document_message(image.annotation, image.index, self.project)]
+
+    async def show(self, page: Viewer, image: OpenImage) -> None:
         """Send a page all of an image, and let it follow the changes."""
-        page.image = image
         height, width = image.pictures.image_hw
-        page.send(self.image_message(image))
-        page.send(patch_frame(image.annotation, image.index, Box(0, 0, width, height)))
-        page.send(document_message(image.annotation, image.index, self.project))
+        async with image.lock:
+            image.fit_model()
+            if await image.read_again():
+                await self._on_change(image, NOWHERE)
+            image.told_version = image.version
+            messages = await asyncio.to_thread(self._changes, image, Box(0, 0, width, height), True)
+            page.image = image
+        for message in messages:
+            page.send(message)
         self._wake.set()
 
     def show_again(self) -> None:
@@ -160,6 +180,12 @@ class Workplace:
         for page in self.pages:
             if page.image is not None:
                 page.send(document_message(page.image.annotation, page.image.index, self.project))
+
+    def mark(self, index: int, state: str) -> None:
+        """Set an image's state and tell the pages. Raises :class:`UsageError`."""
+        self.project.mark(self.project.images[index], state)
+        self._marked.add(index)
+        self.tell_status()
 
     # Encoding ahead -----------------------------------------------------------------------------------
     async def _run_ahead(self) -> None:
@@ -174,6 +200,8 @@ class Workplace:
             try:
                 image = await self.image(index)
                 if image.encoded_state == "no":
+                    image.encoded_state = "running"
+                    self.tell_status()
                     await image.encode_ahead()
             except MMMSError:
                 self._failed.add(index)  # a broken file is said when somebody opens it
@@ -269,9 +297,14 @@ class Workplace:
 
     def tell_status(self) -> None:
         """Send every page the status, with the images whose state changed since the last time."""
-        now = {i: (e["state"], e["encoded"]) for i in range(len(self.project.images)) for e in [self._image_entry(i)]}
-        changed = [i for i, value in now.items() if self._told.get(i, ("todo", "no")) != value]
-        self._told = now
+        changed = []
+        for index in sorted({*self._images, *self._told, *self._marked}):
+            entry = self._image_entry(index)
+            now = (entry["state"], entry["encoded"])
+            if self._told.get(index) != now:
+                changed.append(index)
+            self._told[index] = now
+        self._marked.clear()
         message = self.status(changed)
         if changed or message != self._last_status:
             self._last_status = message
