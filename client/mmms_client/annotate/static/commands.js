@@ -12,8 +12,8 @@ export class Commands {
     this.state = state;
     this.socket = socket;
     this.toast = toast;
-    /** @type {Promise<unknown>} the click that makes a surface: the next one belongs to that surface */
-    this.making = Promise.resolve();
+    /** @type {Promise<unknown>} */
+    this.line = Promise.resolve();
     /** @type {() => number[] | undefined} */
     this.region = () => undefined;
     this.saveSettings = debounced(() => void this.send("settings", { settings: state.settings }), 400);
@@ -50,33 +50,38 @@ export class Commands {
     else this.toast(step > 0 ? "This is the last image." : "This is the first image.");
   }
 
+  /**
+   * Work that depends on which surface is worked on, or changes it: one after the other, in the order of the hands.
+   * @template T @param {() => Promise<T>} work @returns {Promise<T>}
+   */
+  inTurn(work) {
+    const done = this.line.then(work);
+    this.line = done.catch(() => undefined);
+    return done;
+  }
+
   /** @param {number} x @param {number} y @param {boolean} positive */
   async click(x, y, positive) {
     const { state } = this;
     const pending = { x, y, positive, surface: state.activeId };
+    const region = this.region();
     state.pending.push(pending);
     state.tell("pending");
-    const before = this.making;
-    const sent = before.then(() => this.sendClick(pending));
-    if (state.activeId === null) this.making = sent;
-    await sent;
+    await this.inTurn(() => this.sendClick(pending, region));
+    state.pending = state.pending.filter((other) => other !== pending);
+    state.tell("pending");
   }
 
-  /** @param {import("./state.js").Click & {surface: number | null}} pending */
-  async sendClick(pending) {
+  /** @param {import("./state.js").Click} click @param {number[] | undefined} region */
+  async sendClick({ x, y, positive }, region) {
     const { state } = this;
-    pending.surface ??= state.activeId;
-    const { x, y, positive, surface } = pending;
-    const region = this.region();
+    const surface = state.activeId;
     const startedAt = performance.now();
     const fields = { surface, x, y, positive, ...(region ? { region } : {}), ...(surface === null ? { class: state.activeClass } : {}) };
     const reply = await this.send("click", fields);
-    state.pending = state.pending.filter((other) => other !== pending);
-    if (reply) {
-      if (surface === null) state.activate(reply.surface);
-      state.tell("timing", { ...reply.timing, roundtrip_ms: performance.now() - startedAt });
-    }
-    state.tell("pending");
+    if (!reply) return;
+    if (surface === null) state.activate(reply.surface);
+    state.tell("timing", { ...reply.timing, roundtrip_ms: performance.now() - startedAt });
   }
 
   /** After what changes which surface is worked on. */
@@ -85,32 +90,35 @@ export class Commands {
   }
 
   async undo() {
-    if (await this.send("undo")) this.adoptActive();
+    await this.inTurn(async () => {
+      if (await this.send("undo")) this.adoptActive();
+    });
   }
 
   async redo() {
-    if (await this.send("redo")) this.adoptActive();
+    await this.inTurn(async () => {
+      if (await this.send("redo")) this.adoptActive();
+    });
   }
 
   /** @param {number} index */
   async removeClick(index) {
     const { active } = this.state;
-    if (active) await this.send("remove_click", { surface: active.id, index });
+    if (active) await this.inTurn(() => this.send("remove_click", { surface: active.id, index }));
   }
 
   /** The next click makes a new surface. */
   async finish() {
-    const { activeId } = this.state;
-    await this.making;
-    if (activeId !== null) {
+    await this.inTurn(async () => {
+      const { activeId } = this.state;
+      if (activeId === null) return;
       this.state.activate(null);
       await this.send("finish", { surface: activeId });
-    }
+    });
   }
 
   /** A surface to paint on: the active one, or a new one. @returns {Promise<number | null>} */
   async surfaceToEdit() {
-    await this.making;
     if (this.state.activeId !== null) return this.state.activeId;
     const reply = await this.send("add_surface", { class: this.state.activeClass });
     if (!reply) return null;
@@ -120,16 +128,23 @@ export class Commands {
 
   /** @param {[number, number][]} points @param {number} radius @param {boolean} erase */
   async brush(points, radius, erase) {
-    if (erase && this.state.activeId === null) return this.toast("Choose a surface first: there is nothing to erase from.");
-    const surface = await this.surfaceToEdit();
-    if (surface !== null) await this.send("brush", { surface, points, radius, erase });
+    await this.draw("brush", { points, radius, erase });
   }
 
   /** @param {[number, number][]} points @param {boolean} erase */
   async polygon(points, erase) {
-    if (erase && this.state.activeId === null) return this.toast("Choose a surface first: there is nothing to erase from.");
-    const surface = await this.surfaceToEdit();
-    if (surface !== null) await this.send("polygon", { surface, points, erase });
+    await this.draw("polygon", { points, erase });
+  }
+
+  /** @param {string} op @param {{erase: boolean, points: [number, number][], radius?: number}} fields */
+  async draw(op, fields) {
+    await this.inTurn(async () => {
+      if (fields.erase && this.state.activeId === null) {
+        return this.toast("Choose a surface first: there is nothing to erase from.");
+      }
+      const surface = await this.surfaceToEdit();
+      if (surface !== null) await this.send(op, { surface, ...fields });
+    });
   }
 
   /** @param {number} id @param {object} change name, class, colour, locked or visible */

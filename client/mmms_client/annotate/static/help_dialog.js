@@ -21,7 +21,6 @@ export class HelpDialog {
     this.dialog = byId("help-dialog");
     /** @type {{id: string, element: HTMLElement} | null} */
     this.listening = null;
-    state.on("keys", () => this.dialog.open && this.draw());
     this.dialog.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.press(event), true);
     this.dialog.addEventListener("close", () => (this.listening = null));
     byId("reset-keys").addEventListener("click", () => void this.reset());
@@ -88,10 +87,16 @@ export class HelpDialog {
     event.stopPropagation();
     const { id } = this.listening;
     this.listening = null;
-    if (chord === "Esc") return this.draw();
+    if (chord === "Esc") return this.redraw(id);
     const taken = this.keys.find(chord);
     byId("remap-note").textContent = taken && taken.id !== id ? `${chord} was “${taken.title}” and is taken from it.` : "";
-    void this.keys.remap(id, chord).then(() => this.draw());
+    void this.keys.remap(id, chord).then(() => this.redraw(id));
+  }
+
+  /** Draw again with the focus where it was, or no key would reach the dialog. @param {string} id */
+  redraw(id) {
+    this.draw();
+    this.dialog.querySelector(`[data-action="${id}"]`)?.focus();
   }
 
   async reset() {

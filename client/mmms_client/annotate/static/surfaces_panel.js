@@ -47,7 +47,7 @@ export class SurfacesPanel {
     name.lastChild.textContent = surface.class ?? "";
     name.title = surface.class ? `${surface.name} (${surface.class})` : surface.name;
     damaged.hidden = surface.lost_px === 0;
-    damaged.title = damageText(surface);
+    damaged.title = damaged.ariaLabel = damageText(surface);
     area.textContent = areaText(surface.area_px);
     setToggle(lock, surface.locked ? "lock" : "unlocked", surface.locked, surface.locked ? "Unlock" : "Lock");
     setToggle(eye, surface.visible ? "eye" : "hidden", !surface.visible, surface.visible ? "Hide" : "Show");
