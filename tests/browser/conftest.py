@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from browser.app_process import AppProcess
 from browser.screen import Screen
-from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
@@ -80,7 +79,7 @@ def open_browser(chromium: tuple[str, str], tmp_path_factory: pytest.TempPathFac
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of images with thermal and depth beside it; the same street under many names."""
     root = tmp_path_factory.mktemp("images")
-    names = [*HOSTILE, *(f"street {k}.png" for k in range(12))]
+    names = [*HOSTILE, *(f"street {k}.png" for k in range(14))]
     for kind, source in (("rgb", "rgb.png"), ("thermal", "thermal.png"), ("depth", "depth.png")):
         (root / kind).mkdir()
         for name in names:
@@ -118,12 +117,12 @@ _taken: dict[str, int] = {}
 @pytest.fixture
 def screen(window: Screen, request: pytest.FixtureRequest) -> Iterator[Screen]:
     """The page on an image that no other test of the module has touched, with everything as at first."""
-    index = _taken[request.module.__name__] = _taken.get(request.module.__name__, -1) + 1
+    number = _taken[request.module.__name__] = _taken.get(request.module.__name__, -1) + 1
     window.js("app.commands.set({panel: 'surfaces', tags: false, patterns: false, preview: false, windows: {}})")
     window.js("app.chooseTool('click'); app.chooseSign(false); app.gallery.loaded.clear(); if (app.scene.isCrisp) app.togglePixels()")
     window.js("if (app.isRefining) app.toggleRefine(); app.layout.first = 'rgb'; app.arrange('single'); app.scene.areMasksHidden = false")
     window.js("document.querySelectorAll('dialog[open]').forEach((d) => d.close()); document.querySelectorAll('.toast').forEach((t) => t.remove())")
-    window.open(index)
+    window.open_name(f"street {number}.png")
     window.js("app.view.fit(); app.scene.canvas.focus(); app.scene.invalidate()")
     window.errors()
     yield window

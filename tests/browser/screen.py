@@ -108,6 +108,10 @@ class Screen:
         self.wait("its picture", lambda: self.js("return app.gallery.picture('rgb') !== null"))
         self.settle()
 
+    def open_name(self, name: str) -> None:
+        """Open the image of a name."""
+        self.open(self.js("return app.state.images.find((i) => i.name === arguments[0]).index", name))
+
     def on_canvas(self, x: float, y: float) -> tuple[float, float]:
         """Image pixels to CSS pixels of the canvas (its first pane)."""
         sx, sy = self.js("return app.view.toScreen(arguments[0], arguments[1])", x, y)

@@ -12,6 +12,8 @@ export class Commands {
     this.state = state;
     this.socket = socket;
     this.toast = toast;
+    /** @type {number | null} the surface that another one is to be merged into */
+    this.merging = null;
     /** @type {Promise<unknown>} */
     this.line = Promise.resolve();
     /** @type {() => number[] | undefined} */
@@ -155,6 +157,26 @@ export class Commands {
   /** @param {number} id */
   async remove(id) {
     await this.send("delete_surface", { surface: id });
+  }
+
+  /** The surface that is chosen next becomes part of this one. @param {number} id */
+  startMerge(id) {
+    this.merging = id;
+    this.state.tell("tool");
+  }
+
+  stopMerge() {
+    this.merging = null;
+    this.state.tell("tool");
+  }
+
+  /** A surface was pointed at, in the list or in the image. @param {number | null} id */
+  choose(id) {
+    const into = this.merging;
+    if (into === null) return this.state.activate(id);
+    if (id === null || id === into) return;
+    this.stopMerge();
+    void this.inTurn(() => this.send("merge", { into, from: id }));
   }
 
   /** Move a surface in the list. @param {number} id @param {number} step */

@@ -105,6 +105,7 @@ export class App {
     state.on("toggle", (name) => this.commands.set({ [name]: !state.settings[/** @type {"tags"} */ (name)] }));
     state.on("cancelled", () => {
       this.aligning.stop();
+      this.commands.stopMerge();
       if (state.without) this.comparing.stop();
       scene.isKeyboardCursor = false;
       scene.invalidate();

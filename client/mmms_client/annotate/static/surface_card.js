@@ -29,11 +29,6 @@ export class SurfaceCard {
     this.kind.addEventListener("change", () => void commands.setClass(this.kind.value || null));
     this.clicks = make("div", { class: "chips", id: "clicks", role: "group", "aria-label": "Clicks of the surface" });
     this.damage = make("div", { class: "damage", role: "status" });
-    this.others = make("select", { id: "merge-from", "aria-label": "Merge another surface into this one" });
-    this.others.addEventListener("change", act((s) => {
-      const from = Number(this.others.value);
-      if (from) void commands.send("merge", { into: s.id, from });
-    }));
     this.box.append(
       make("div", { class: "pair" }, [this.name, this.kind]),
       this.damage,
@@ -42,10 +37,10 @@ export class SurfaceCard {
         button({ icon: "revisit", label: "Show it on the canvas", run: act((s) => this.goTo(s.id)) }),
         button({ icon: "up", label: "Move up in the list", run: act((s) => void commands.move(s.id, -1)) }),
         button({ icon: "down", label: "Move down in the list", run: act((s) => void commands.move(s.id, 1)) }),
+        button({ icon: "merge", label: "Merge another surface into it", run: act((s) => commands.startMerge(s.id)) }),
         button({ icon: "split", label: "Split into its parts", run: act((s) => void commands.send("split", { surface: s.id })) }),
         button({ icon: "clean", label: "Clean: fill small holes, drop small specks", run: act((s) => this.clean(s)) }),
         button({ icon: "trash", label: "Delete the surface", class: "danger", run: act((s) => void commands.remove(s.id)) }),
-        this.others,
       ]),
       this.buildClean(),
     );
@@ -74,7 +69,7 @@ export class SurfaceCard {
   }
 
   draw() {
-    const { active, classes, surfaces, activeClass } = this.state;
+    const { active, classes, activeClass } = this.state;
     this.box.classList.toggle("empty", !active);
     this.name.disabled = !active;
     if (document.activeElement !== this.name) this.name.value = active?.name ?? "";
@@ -83,8 +78,6 @@ export class SurfaceCard {
     this.damage.hidden = !active?.lost_px;
     this.drawDamage(active);
     this.drawClicks(active);
-    this.others.replaceChildren(make("option", { value: "", text: "Merge with…" }), ...surfaces.filter((s) => s !== active).map((s) => make("option", { value: s.id, text: `${s.id} ${s.name}` })));
-    this.others.disabled = !active || surfaces.length < 2;
     for (const element of this.box.querySelectorAll(".tools button")) /** @type {any} */ (element).disabled = !active;
     if (!active) byId("clean").hidden = true;
   }

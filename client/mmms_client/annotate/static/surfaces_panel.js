@@ -20,7 +20,7 @@ export class SurfacesPanel {
       rowHeight: ROW_PX,
       key: (/** @type {import("./state.js").Surface} */ surface) => surface.id,
       fill: (row, surface) => this.fill(row, surface),
-      choose: (surface) => state.activate(surface.id),
+      choose: (surface) => commands.choose(surface.id),
       press: (event, surface) => this.press(event, surface),
     });
     this.card = new SurfaceCard(byId("surface-card"), state, commands, goTo);

@@ -86,6 +86,7 @@ export class Toolbar {
     byId("brush-radius").value = settings.brushRadius;
     byId("brush-text").textContent = `${readable(settings.brushRadius, 3)} px`;
     byId("polygon-hint").hidden = tools.current.name !== "polygon";
+    byId("merge-hint").hidden = app.commands.merging === null;
     byId("align-hint").hidden = !app.aligning.isOn;
     this.drawHistory();
     this.drawPanels();

@@ -40,7 +40,7 @@ export class ClickTool {
   tap(press) {
     const { scene } = this;
     const [x, y] = scene.toImage(press.x, press.y);
-    if (press.ctrl) return scene.state.activate(scene.state.labels?.at(x, y) || null);
+    if (press.ctrl || this.commands.merging !== null) return this.commands.choose(scene.state.labels?.at(x, y) || null);
     const mark = this.markAt(press);
     if (mark !== null && press.button === 0 && !press.shift) return void this.commands.removeClick(mark);
     this.place(x, y, this.isPositive(press));
