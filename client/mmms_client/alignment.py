@@ -35,6 +35,36 @@ class Alignment:
     matrix: tuple[tuple[float, ...], ...] | None = None
 
 
+@dataclass(frozen=True)
+class Nudge:
+    """A small correction on top of an alignment: ``scale`` about the middle of the image, then a shift.
+
+    ``dx_px`` to the right and ``dy_px`` down, in image pixels.
+    """
+
+    dx_px: float = 0.0
+    dy_px: float = 0.0
+    scale: float = 1.0
+
+
+def nudged(
+    alignment: Alignment | None, nudge: Nudge, source_hw: tuple[int, int], image_hw: tuple[int, int]
+) -> Alignment | None:
+    """An alignment with a nudge on top; ``None`` stays ``None`` where there is nothing to correct.
+
+    Args:
+        alignment: of the map, ``None`` for one that has the aspect ratio of its image.
+        nudge: what to add.
+        source_hw: size of the map in pixels.
+        image_hw: size of the image in pixels.
+    """
+    if nudge == Nudge():
+        return alignment
+    s, cx, cy = nudge.scale, (image_hw[1] - 1) / 2, (image_hw[0] - 1) / 2
+    move = np.array([[s, 0.0, (1 - s) * cx + nudge.dx_px], [0.0, s, (1 - s) * cy + nudge.dy_px], [0.0, 0.0, 1.0]])
+    return homography(move @ _matrix(alignment or Alignment(), source_hw, image_hw))
+
+
 def parse_align(text: str) -> tuple[str, Alignment]:
     """``NAME=stretch`` or ``NAME=FILE`` to the name and its alignment, with the file read.
 

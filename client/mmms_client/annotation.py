@@ -2,39 +2,33 @@
 
 Nothing here talks to a model. A click is a :class:`ClickRequest` that somebody takes to a predictor and
 brings back with :meth:`Annotation.accept`; :mod:`mmms_client.session` does that for synchronous and
-asynchronous predictors.
+asynchronous predictors, and the app for its page.
 
 The joint map is the fold of visits in time order. Within a visit every answer replaces the one before it and
-is pasted into the map *as it stood when the visit began* (see :mod:`mmms_client.joint_mask`). Undo and delete
-fold again without the removed event.
+is pasted into the map *as it stood when the visit began* (see :mod:`mmms_client.joint_mask`). Undo goes back to the
+state before; delete folds again without what was deleted.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmms_client.annotation_state import Answers, State, after
+from mmms_client.box_mask import NOWHERE, Box, BoxMask
 from mmms_client.clicks import Click, encode_clicks
 from mmms_client.errors import ClickError, UsageError
-from mmms_client.events import (
-    Clicked,
-    Event,
-    MaskStarted,
-    StoredAnswer,
-    Surface,
-    SurfaceAdded,
-    SurfaceDeleted,
-    Visit,
-)
-from mmms_client.geometry import Frame
-from mmms_client.joint_mask import JointMap, Mask, empty_joint_map, paste
+from mmms_client.events import Clicked, Event, MaskStarted, StoredAnswer, Surface, SurfaceAdded, SurfaceDeleted, Visit
+from mmms_client.geometry import Frame, Region
+from mmms_client.joint_mask import JointMap, Mask
+from mmms_client.layers import Layers, PaintedVisit
 
 MAX_SURFACES = 65534  # ids of a uint16 map, without 0 (background) and 65535 (kept for "ignore")
-_CHECKPOINT_BYTES = 64 * 2**20  # of joint maps kept at visit starts, so that undo folds little
 _Array = TypeVar("_Array", bound=np.generic)
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
@@ -43,14 +37,16 @@ _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 class ClickRequest:
     """What to ask the model for one click.
 
-    ``clicks`` are all clicks of the surface with the new one last, in image pixels; ``previous_mask`` is
-    float32 [S, S] or ``None``, as :meth:`mmms_client.predictor.Predictor.predict` takes it.
+    ``clicks`` are all clicks of the surface with the new one last, in image pixels, without those that lie outside
+    ``frame``; ``previous_mask`` is float32 [S, S] or ``None``, as :meth:`mmms_client.predictor.Predictor.predict`
+    takes it.
     """
 
     event: Clicked
     clicks: tuple[Click, ...]
     previous_mask: NDArray[np.float32] | None = field(repr=False)
     revision: int
+    frame: Frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,30 +69,12 @@ class Answer:
 
 
 @dataclass(frozen=True, eq=False)
-class _Folded:
-    """The maps after some events. ``start`` is the mask with which the running visit of ``visitor`` began."""
-
-    joint: JointMap
-    base: JointMap
-    visitor: int | None = None
-    start: Mask | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class _Entry:
-    """An event, and for a click the model's answer."""
+class Step:
+    """An event, the model's answers to it, and the annotation after it."""
 
     event: Event
-    answer: StoredAnswer | None = None
-
-    @property
-    def begins_visit(self) -> bool:
-        return isinstance(self.event, MaskStarted) or (isinstance(self.event, Clicked) and self.event.begins_visit)
-
-    @property
-    def painted_id(self) -> int | None:
-        """The surface whose pixels this event sets, if it sets any."""
-        return self.event.surface_id if isinstance(self.event, Clicked | MaskStarted) else None
+    answers: Answers
+    state: State
 
 
 class Annotation:
@@ -113,26 +91,48 @@ class Annotation:
         if not 0.0 < threshold < 1.0:
             raise UsageError(f"Expected a threshold between 0 and 1 but got {threshold:g}; 0.5 is usual.")
         self.frame, self.max_clicks, self.threshold = frame, max_clicks, threshold
-        self._done: list[_Entry] = []
-        self._undone: list[_Entry] = []
+        self._done: list[Step] = []
+        self._undone: list[Step] = []
         self._new_visit_for: int | None = None
         self._revision = 0
-        empty = _frozen(empty_joint_map(frame.image_hw))
-        self._checkpoints: dict[int, _Folded] = {0: _Folded(empty, empty)}
-        self._folded = self._checkpoints[0]
+        self._layers = Layers(frame.image_hw)
+        self._joint: JointMap | None = None
+        self.changed = NOWHERE  # the box of the joint map that the last change changed
 
     # What there is ------------------------------------------------------------------------------------
     @property
+    def state(self) -> State:
+        return self._done[-1].state if self._done else State()
+
+    @property
+    def layers(self) -> Layers:
+        """The joint map as it changes in place, with areas and boxes. Look, but leave it as it is."""
+        return self._layers
+
+    @property
+    def revision(self) -> int:
+        """Grows with every change."""
+        return self._revision
+
+    @property
+    def done(self) -> tuple[Step, ...]:
+        """What counts, oldest first."""
+        return tuple(self._done)
+
+    @property
+    def undone(self) -> tuple[Step, ...]:
+        """What redo would do, the next one last."""
+        return tuple(self._undone)
+
+    @property
     def events(self) -> tuple[Event, ...]:
         """All events that count, oldest first; undone ones are not among them."""
-        return tuple(entry.event for entry in self._done)
+        return tuple(step.event for step in self._done)
 
     @property
     def surfaces(self) -> tuple[Surface, ...]:
-        """The surfaces that exist, in the order in which they were added."""
-        deleted = self._deleted()
-        added = (event.surface for event in self.events if isinstance(event, SurfaceAdded))
-        return tuple(surface for surface in added if surface.surface_id not in deleted)
+        """The surfaces that exist, in the order of the list."""
+        return self.state.surfaces
 
     def surface(self, surface_id: int) -> Surface:
         """One surface. Raises :class:`UsageError` for an id that does not exist."""
@@ -147,31 +147,28 @@ class Annotation:
     @property
     def visits(self) -> tuple[Visit, ...]:
         """The visits of existing surfaces in time order."""
-        visits: list[Visit] = []
-        for entry in self._live():
-            event = entry.event
-            if isinstance(event, MaskStarted):
-                visits.append(Visit(event.surface_id, len(visits), (), event.mask))
-            elif isinstance(event, Clicked) and event.begins_visit:
-                visits.append(Visit(event.surface_id, len(visits), (event.click,)))
-            elif isinstance(event, Clicked):
-                visits[-1] = replace(visits[-1], clicks=(*visits[-1].clicks, event.click))
-        return tuple(visits)
+        ids = {surface.surface_id for surface in self.surfaces}
+        live = [visit for visit in self.state.visits if visit.surface_id in ids]
+        return tuple(
+            Visit(v.surface_id, n, v.clicks, None if v.start is None else v.start.whole, v.region, v.locked & ids)
+            for n, v in enumerate(live)
+        )
 
     def clicks(self, surface_id: int) -> tuple[Click, ...]:
         """All clicks of a surface, over all of its visits, oldest first, in image pixels."""
-        events = (entry.event for entry in self._live())
-        return tuple(e.click for e in events if isinstance(e, Clicked) and e.surface_id == surface_id)
+        return tuple(click for visit in self.state.visits_of(surface_id) for click in visit.clicks)
 
     @property
     def joint(self) -> JointMap:
         """The joint map, uint16 [H, W]: the id of the surface at each pixel, 0 for background; read-only."""
-        return self._folded.joint
+        if self._joint is None:
+            self._joint = _frozen(self._layers.joint.copy())
+        return self._joint
 
     def mask(self, surface_id: int) -> Mask:
         """A surface's mask in the joint map, bool [H, W]. Raises :class:`UsageError` for an unknown id."""
         self.surface(surface_id)
-        return np.equal(self.joint, surface_id)
+        return np.equal(self._layers.joint, surface_id)
 
     # What one can do ----------------------------------------------------------------------------------
     def add_surface(
@@ -187,22 +184,24 @@ class Annotation:
         Raises :class:`UsageError` for an id that is taken or out of range, or a colour that is not
         ``#rrggbb``.
         """
-        used = {e.surface.surface_id for e in self.events if isinstance(e, SurfaceAdded)}
-        number = max(used, default=0) + 1 if surface_id is None else surface_id
-        if number in used or not 1 <= number <= MAX_SURFACES:
+        number = self.free_id() if surface_id is None else surface_id
+        if number in self.state.used or not 1 <= number <= MAX_SURFACES:
             raise UsageError(
                 f"Expected a surface id from 1 to {MAX_SURFACES} that is not taken but got {number}; leave "
                 f"it out to get the next one."
             )
-        if colour is not None and not _COLOUR.fullmatch(colour):
-            raise UsageError(f"Expected a colour as #rrggbb but got {colour!r}; write for example '#ff8800'.")
-        self._append(_Entry(SurfaceAdded(Surface(number, name, class_name, colour))))
+        check_colour(colour)
+        self.do(SurfaceAdded(Surface(number, name, class_name, colour)))
         return number
+
+    def free_id(self) -> int:
+        """One more than the largest id that was ever given."""
+        return max(self.state.used, default=0) + 1
 
     def delete_surface(self, surface_id: int) -> None:
         """Take a surface and its visits out of the fold. Raises :class:`UsageError` for an unknown id."""
         self.surface(surface_id)
-        self._append(_Entry(SurfaceDeleted(surface_id)))
+        self.do(SurfaceDeleted(surface_id))
 
     def start_mask(self, surface_id: int, mask: Mask) -> None:
         """Begin a visit of a surface with a mask from elsewhere, bool [H, W]; the next click corrects it.
@@ -215,7 +214,7 @@ class Annotation:
                 f"Expected a mask bool {list(self.frame.image_hw)} for surface {surface_id} but got "
                 f"{mask.dtype} {list(mask.shape)}; give it at the size of the image."
             )
-        self._append(_Entry(MaskStarted(surface_id, _frozen(mask.copy()))))
+        self.do(MaskStarted(surface_id, BoxMask.of(mask)))
 
     def begin_visit(self, surface_id: int) -> None:
         """Let the next click of this surface begin a visit even if the last click was its own.
@@ -225,152 +224,166 @@ class Annotation:
         self.surface(surface_id)
         self._new_visit_for = surface_id
 
+    def do(self, event: Event, answers: Answers = ()) -> Box:
+        """Take an event into the annotation; returns the box of the joint map that changed.
+
+        The event must fit: make it with :mod:`mmms_client.edits` or the methods here.
+        """
+        return self.commit(self.plan(event, answers))
+
+    def plan(self, event: Event, answers: Answers = ()) -> Step:
+        """What :meth:`commit` would do for an event. Changes nothing, so that a journal can be written first."""
+        return Step(event, answers, after(self.state, event, answers))
+
+    def commit(self, step: Step) -> Box:
+        """Do what :meth:`plan` made, with no change in between; returns the box of the map that changed."""
+        self._undone.clear()
+        self._done.append(step)
+        return self._show()
+
     def undo(self) -> Event | None:
         """Take the last event back and return it; ``None`` if there is none. Asks no model."""
         if not self._done:
             return None
-        entry = self._done.pop()
-        self._undone.append(entry)
-        if isinstance(entry.event, SurfaceDeleted):
-            self._forget_checkpoints()
-        self._refold()
-        return entry.event
+        self._undone.append(self._done.pop())
+        self._show()
+        return self._undone[-1].event
 
     def redo(self) -> Event | None:
         """Do the last undone event again and return it; ``None`` if there is none. Asks no model."""
         if not self._undone:
             return None
-        entry = self._undone.pop()
-        self._do(entry)
-        return entry.event
+        self._done.append(self._undone.pop())
+        self._show()
+        return self._done[-1].event
+
+    def restore(self, done: Sequence[Step], undone: Sequence[Step], new_visit_for: int | None = None) -> None:
+        """Make the annotation what some steps made of an empty one; ``undone`` as :attr:`undone` has it."""
+        self._done, self._undone = list(done), list(undone)
+        self._show()
+        self._new_visit_for = new_visit_for
+
+    @property
+    def new_visit_for(self) -> int | None:
+        """The surface whose next click begins a visit because somebody said so."""
+        return self._new_visit_for
+
+    def _show(self) -> Box:
+        self._revision += 1
+        self._new_visit_for = None
+        self.changed = self._layers.show(self.state.visits)
+        if self.changed.area_px:
+            self._joint = None
+        return self.changed
 
     # Clicks -------------------------------------------------------------------------------------------
-    def propose(self, surface_id: int, click: Click) -> ClickRequest:
+    def frame_of(self, region: Region | None) -> Frame:
+        """The frame of a region; the annotation's own for ``None``. Raises :class:`UsageError` outside the image."""
+        return self.frame if region is None else Frame.of(self.frame.image_hw, self.frame.resolution, region)
+
+    def propose(self, surface_id: int, click: Click, region: Region | None = None) -> ClickRequest:
         """What to ask the model for one more click. Changes nothing.
 
+        ``region`` is the part of the image that the model shall see; clicks in another one begin a visit.
+
         Raises:
-            UsageError: an unknown surface.
+            UsageError: an unknown or locked surface, or a region outside the image.
             ClickError: a click outside the image or its region, or more clicks than the model takes.
         """
-        self.surface(surface_id)
-        clicks = (*self.clicks(surface_id), click)
+        check_unlocked(self.surface(surface_id))
+        frame = self.frame_of(region)
         if not np.isfinite((click.x_px, click.y_px)).all():
             raise ClickError(f"Expected a click inside the image but got ({click.x_px}, {click.y_px}); give pixels.")
-        encode_clicks(self.frame.clicks_to_network(clicks[-1:]), self.max_clicks)
+        encode_clicks(frame.clicks_to_network([click]), self.max_clicks)
+        clicks = (*self.clicks(surface_id), click)
         encode_clicks(clicks, self.max_clicks)
-        begins = self._folded.visitor != surface_id or self._new_visit_for == surface_id
-        return ClickRequest(
-            Clicked(surface_id, click, begins), clicks, self._previous(surface_id, begins), self._revision
-        )
+        last = self.state.visits[-1] if self.state.visits else None
+        begins = last is None or last.surface_id != surface_id or self._new_visit_for == surface_id
+        if last is not None and last.clicks and last.region != region:
+            begins = True
+        event = Clicked(surface_id, click, begins, region)
+        previous = self._previous(surface_id, None if begins else last, frame)
+        return ClickRequest(event, clicks_in(frame, clicks), previous, self._revision, frame)
 
-    def accept(self, request: ClickRequest, probabilities: NDArray[np.float32], duration_ms: float = 0.0) -> Answer:
-        """Take the model's answer to a request, float32 [S, S] in [0, 1], into the annotation.
+    def answered(self, request: ClickRequest, probabilities: NDArray[np.float32]) -> Step:
+        """The step that the model's answer to a request, float32 [S, S] in [0, 1], makes. Changes nothing.
 
-        Raises :class:`UsageError` if the annotation changed since the request was made; nothing changes then.
+        Raises :class:`UsageError` if the annotation changed since the request was made.
         """
         if request.revision != self._revision:
             raise UsageError(
                 "Expected the answer to a click on the annotation as it is but got one from before its last "
                 "change; propose the click again."
             )
-        mask = self.frame.probabilities_to_image(np.asarray(probabilities, np.float32)) > self.threshold
         event = request.event
-        self._append(_Entry(event, StoredAnswer(probabilities, mask)))
-        return Answer(event.surface_id, probabilities, self._whole_mask(mask, self._folded), self.joint, duration_ms)
+        before = self.state.visits if event.begins_visit else self.state.visits[:-1]
+        start = None if event.begins_visit else self.state.visits[-1].start
+        mask = self.own_mask(request.frame, probabilities, event.surface_id, before, start)
+        return self.plan(event, (StoredAnswer(probabilities, mask),))
 
-    def _previous(self, surface_id: int, begins_visit: bool) -> NDArray[np.float32] | None:
+    def accept(self, request: ClickRequest, probabilities: NDArray[np.float32], duration_ms: float = 0.0) -> Answer:
+        """Take the model's answer to a request, float32 [S, S] in [0, 1], into the annotation.
+
+        Raises :class:`UsageError` if the annotation changed since the request was made; nothing changes then.
+        """
+        self.commit(self.answered(request, np.asarray(probabilities, np.float32)))
+        mask = self.state.visits[-1].mask.whole
+        return Answer(request.event.surface_id, probabilities, mask, self.joint, duration_ms)
+
+    def own_mask(
+        self,
+        frame: Frame,
+        probabilities: NDArray[np.float32],
+        surface_id: int,
+        before: tuple[PaintedVisit, ...],
+        start: BoxMask | None,
+    ) -> BoxMask:
+        """A surface by itself after an answer: the answer inside the frame's region, outside it what was there.
+
+        ``before`` are the visits before this one, ``start`` the mask with which this one began.
+        """
+        mask = frame.answer_mask(probabilities, self.threshold)
+        r = frame.region
+        if (r.height, r.width) == frame.image_hw:
+            return mask
+        start = self._layers.mask_before(before, surface_id) if start is None else start
+        if not start.box.area_px:
+            return mask
+        box = start.box.union(mask.box)
+        part = start.crop(box)
+        inside = Box(r.x0, r.y0, r.x0 + r.width, r.y0 + r.height).intersection(box)
+        part[inside.within(box)] = mask.crop(inside)
+        return BoxMask.of_part(part, frame.image_hw, box.x0, box.y0)
+
+    def _previous(self, surface_id: int, visit: PaintedVisit | None, frame: Frame) -> NDArray[np.float32] | None:
         """The previous mask for the next click: the last answer, or the surface in the joint map."""
-        mine = [entry for entry in self._live() if entry.painted_id == surface_id]
-        if not mine:
+        if not self.state.visits_of(surface_id):
             return None
-        if not begins_visit and mine[-1].answer is not None:
-            return mine[-1].answer.probabilities
-        return self.frame.mask_to_network(self.joint == surface_id)
+        if visit is not None and visit.answer is not None and visit.answer.side == frame.resolution:
+            return visit.answer.probabilities
+        return frame.mask_to_network(self._layers.joint == surface_id)
 
-    # The fold -----------------------------------------------------------------------------------------
-    def _append(self, entry: _Entry) -> None:
-        self._undone.clear()
-        self._do(entry)
 
-    def _do(self, entry: _Entry) -> None:
-        """Add an entry and fold it in."""
-        count = len(self._done)
-        self._done.append(entry)
-        if isinstance(entry.event, SurfaceDeleted):
-            self._forget_checkpoints()
-            self._refold()
-            return
-        if entry.begins_visit:
-            self._keep(count, self._folded)
-        self._folded = self._step(self._folded, entry)
-        self._touch()
+def clicks_in(frame: Frame, clicks: tuple[Click, ...]) -> tuple[Click, ...]:
+    """Those clicks that lie in the frame's region."""
+    r = frame.region
+    return tuple(
+        c for c in clicks if -0.5 <= c.x_px - r.x0 <= r.width - 0.5 and -0.5 <= c.y_px - r.y0 <= r.height - 0.5
+    )
 
-    def _refold(self) -> None:
-        """Fold again from the last maps that are still true, painting only the last answer of each visit."""
-        for count in [c for c in self._checkpoints if c > len(self._done)]:
-            del self._checkpoints[count]
-        start = max(self._checkpoints)
-        folded, deleted = self._checkpoints[start], self._deleted()
-        entries = self._done[start:]
-        for index, entry in enumerate(entries):
-            if entry.painted_id in deleted:
-                continue
-            if entry.begins_visit:
-                self._keep(start + index, folded)
-            after = entries[index + 1] if index + 1 < len(entries) else None
-            is_replaced = (
-                after is not None and after.painted_id == entry.painted_id is not None and not after.begins_visit
-            )
-            folded = self._step(folded, entry, paints=not is_replaced)
-        self._folded = folded
-        self._touch()
 
-    def _touch(self) -> None:
-        self._revision += 1
-        self._new_visit_for = None
+def check_colour(colour: str | None) -> None:
+    """Raise :class:`UsageError` for a colour that is neither ``None`` nor ``#rrggbb``."""
+    if colour is not None and not _COLOUR.fullmatch(colour):
+        raise UsageError(f"Expected a colour as #rrggbb but got {colour!r}; write for example '#ff8800'.")
 
-    def _forget_checkpoints(self) -> None:
-        self._checkpoints = {0: self._checkpoints[0]}
 
-    def _step(self, folded: _Folded, entry: _Entry, paints: bool = True) -> _Folded:
-        """The maps after one more entry. An answer that the next entry replaces need not be painted."""
-        surface_id, event = entry.painted_id, entry.event
-        if surface_id is None:
-            return folded
-        if entry.begins_visit:
-            start = event.mask if isinstance(event, MaskStarted) else folded.joint == surface_id
-            folded = _Folded(folded.joint, folded.joint, surface_id, start)
-        if not paints or folded.start is None:
-            return folded
-        mask = folded.start if entry.answer is None else self._whole_mask(entry.answer.mask, folded)
-        return replace(folded, joint=_frozen(paste(folded.base, surface_id, mask)))
-
-    def _whole_mask(self, answer: Mask, folded: _Folded) -> Mask:
-        """The answer inside the frame's region; outside it, what the surface had when the visit began."""
-        r = self.frame.region
-        if folded.start is None or (r.height, r.width) == self.frame.image_hw:
-            return answer
-        mask = folded.start.copy()
-        part = (slice(r.y0, r.y0 + r.height), slice(r.x0, r.x0 + r.width))
-        mask[part] = answer[part]
-        return mask
-
-    def _keep(self, count: int, folded: _Folded) -> None:
-        """Keep the maps as they were after ``count`` events; the oldest but the empty one go first."""
-        self._checkpoints[count] = folded
-        limit = max(2, _CHECKPOINT_BYTES // max(1, folded.joint.nbytes))
-        for old in sorted(self._checkpoints)[1:]:
-            if len(self._checkpoints) <= limit:
-                break
-            del self._checkpoints[old]
-
-    def _deleted(self) -> frozenset[int]:
-        return frozenset(e.surface_id for e in self.events if isinstance(e, SurfaceDeleted))
-
-    def _live(self) -> list[_Entry]:
-        """The entries that paint, without those of deleted surfaces."""
-        deleted = self._deleted()
-        return [e for e in self._done if e.painted_id is not None and e.painted_id not in deleted]
+def check_unlocked(surface: Surface) -> None:
+    """Raise :class:`UsageError` for a locked surface."""
+    if surface.is_locked:
+        raise UsageError(
+            f"Expected a surface that is not locked but got {surface.surface_id} {surface.name!r}; unlock it first."
+        )
 
 
 def _frozen(array: NDArray[_Array]) -> NDArray[_Array]:

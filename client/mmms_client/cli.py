@@ -140,7 +140,12 @@ def cli(ctx: click.Context, debug: bool) -> None:
     metavar="NAME=PATH",
     help="A registered sensor's map. Repeat.",
 )
-@click.option("--clicks", type=click.Path(), metavar="SESSION.json", help="The surfaces and clicks to answer.")
+@click.option(
+    "--clicks",
+    type=click.Path(),
+    metavar="SESSION.json",
+    help="Answer these surfaces and clicks, without the app.",
+)
 @click.option("--out", "-o", type=click.Path(), required=True, metavar="DIR", help="Folder for the results.")
 @click.option(
     "--map", "rename", multiple=True, metavar="NAME=MODEL_NAME", help="Rename a modality to the model's name."
@@ -166,6 +171,16 @@ def cli(ctx: click.Context, debug: bool) -> None:
     show_default=True,
     help="A pixel belongs to a surface above this probability.",
 )
+@click.option("--classes", type=click.Path(), metavar="FILE", help="App: the classes, a line each or as JSON.")
+@click.option(
+    "--masks",
+    type=click.Path(),
+    metavar="PATH",
+    help="App: begin with these masks: COCO .json, label map, or their folder.",
+)
+@click.option("--ahead", type=click.IntRange(0), default=2, show_default=True, help="App: images to encode ahead.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="App: port of 127.0.0.1. A free one by default.")
+@click.option("--no-browser", is_flag=True, help="App: print the address and open no browser.")
 @click.option("--features", default="auto", show_default=True, help="How features travel; see the documentation.")
 @click.option(
     "--deadline",
@@ -186,33 +201,47 @@ def annotate(
     alignment: tuple[str, ...],
     modalities: str | None,
     threshold: float,
+    classes: str | None,
+    masks: str | None,
+    ahead: int,
+    port: int,
+    no_browser: bool,
     features: str,
     deadline: float,
     url: str,
 ) -> None:
-    """Answer the clicks of a session file on IMAGE and write the masks.
+    """Annotate IMAGE, or the images of a folder, in the browser. Modalities are then folders, too.
 
-    Writes joint.png (index = surface id), overlay.png (to look at), session.json and surface PNGs to DIR.
+    Everything is kept in DIR, and the same command goes on there. With --clicks no browser is involved: the clicks of a
+    session file are answered on IMAGE, and joint.png (index = surface id), overlay.png (to look at), session.json and
+    surface PNGs are written to DIR.
     """
-    from mmms_client import headless
     from mmms_client.alignment import parse_align
     from mmms_client.units import parse_scale
 
-    request = headless.AnnotateRequest(
-        image=image,
-        clicks=clicks,
-        out=out,
-        url=grpc_address(url),
-        modalities=_pairs("--modality", "NAME=PATH", modality),
-        rename=_pairs("--map", "NAME=MODEL_NAME", rename),
-        scales=dict(parse_scale(text) for text in scale),
-        alignments=dict(parse_align(text) for text in alignment),
-        select=None if modalities is None else [n.strip() for n in modalities.split(",") if n.strip()],
-        threshold=threshold,
-        features=features,
-        deadline_s=deadline,
+    both: dict[str, Any] = {
+        "image": image,
+        "out": out,
+        "url": grpc_address(url),
+        "modalities": _pairs("--modality", "NAME=PATH", modality),
+        "rename": _pairs("--map", "NAME=MODEL_NAME", rename),
+        "scales": dict(parse_scale(text) for text in scale),
+        "alignments": dict(parse_align(text) for text in alignment),
+        "select": None if modalities is None else [n.strip() for n in modalities.split(",") if n.strip()],
+        "threshold": threshold,
+        "deadline_s": deadline,
+    }
+    if clicks is not None:
+        from mmms_client import headless
+
+        headless.annotate(headless.AnnotateRequest(clicks=clicks, features=features, **both), click.echo)
+        return
+    from mmms_client.annotate import app
+
+    app.annotate(
+        app.AppRequest(classes=classes, masks=masks, ahead=ahead, port=port, opens_browser=not no_browser, **both),
+        click.echo,
     )
-    headless.annotate(request, click.echo)
 
 
 @cli.command()

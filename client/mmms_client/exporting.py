@@ -161,5 +161,5 @@ def _fold(document: SessionDocument) -> JointMap:
     joint = empty_joint_map(document.image_hw)
     for visit in document.visits:
         if visit.start_mask is not None:
-            joint = paste(joint, visit.surface_id, visit.start_mask)
+            joint = paste(joint, visit.surface_id, visit.start_mask, visit.locked)
     return joint

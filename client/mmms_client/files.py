@@ -37,7 +37,7 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(_message(folder, "folder", error)) from error
+        raise OutputError(write_problem(folder, "folder", error)) from error
     return folder
 
 
@@ -49,7 +49,7 @@ def write_bytes_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """
     target = Path(os.path.realpath(path))  # a link keeps pointing where it did
     if target.is_dir():
-        raise OutputError(_message(path, "file", IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))))
+        raise OutputError(write_problem(path, "file", IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))))
     draft = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
@@ -64,8 +64,8 @@ def write_bytes_atomically(path: str | os.PathLike[str], data: bytes) -> None:
                 draft.unlink()
             raise
     except OSError as error:
-        raise OutputError(_message(path, "file", error)) from error
-    _sync_folder(target.parent)
+        raise OutputError(write_problem(path, "file", error)) from error
+    sync_folder(target.parent)
 
 
 def write_text_atomically(path: str | os.PathLike[str], text: str) -> None:
@@ -85,7 +85,7 @@ def png_bytes(picture: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the new name itself durable, where the system lets a folder be opened."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
@@ -95,7 +95,8 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _message(path: str | os.PathLike[str], kind: str, error: OSError) -> str:
+def write_problem(path: str | os.PathLike[str], kind: str, error: OSError) -> str:
+    """The line of an :class:`OutputError` for what the system said when a file or folder was written."""
     reason = error.strerror or str(error)
     advice = _ADVICE.get(error.errno or 0, "choose another place")
     return f"Expected to write the {kind} {os.fspath(path)!r} but got {reason!r}; {advice}."

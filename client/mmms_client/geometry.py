@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mmms_client.box_mask import EMPTY_BITS, NOWHERE, BoxMask, box_of_pixels
 from mmms_client.clicks import Click
 from mmms_client.contract import ModalitySpec
 from mmms_client.errors import AlignmentError, ClickError, UsageError
@@ -101,6 +102,33 @@ class Frame:
         whole = np.zeros(self.image_hw, np.float32)
         whole[r.y0 : r.y0 + r.height, r.x0 : r.x0 + r.width] = part
         return whole
+
+    def answer_mask(self, probabilities: NDArray[np.float32], threshold: float) -> BoxMask:
+        """Where probabilities float32 [S, S] exceed a threshold, in image pixels; nothing outside the region.
+
+        What :meth:`probabilities_to_image` and a comparison give, at the cost of the box around the mask.
+        """
+        r, side = self.region, self.resolution
+        cells = box_of_pixels(probabilities > threshold)
+        if not cells.area_px:
+            return BoxMask(self.image_hw, NOWHERE, EMPTY_BITS)
+        x0, x1 = _reached(cells.x0, cells.x1, side, r.width)
+        y0, y1 = _reached(cells.y0, cells.y1, side, r.height)
+        sx, sy = side / r.width, side / r.height
+        picture = Image.fromarray(np.ascontiguousarray(probabilities, np.float32), mode="F")
+        box = (x0 * sx, y0 * sy, min(x1 * sx, side), min(y1 * sy, side))
+        if (r.height, r.width) == (side, side):
+            part = np.asarray(picture)[y0:y1, x0:x1]
+        else:
+            part = np.asarray(picture.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR, box=box))
+        return BoxMask.of_part(part > threshold, self.image_hw, r.x0 + x0, r.y0 + y0)
+
+
+def _reached(first: int, last: int, side: int, length: int) -> tuple[int, int]:
+    """Which of ``length`` output pixels an interpolation of ``side`` cells computes from cells first to last - 1."""
+    margin = max(1.0, side / length) + 1.0
+    low, high = (first - margin) * length / side, (last + margin) * length / side
+    return max(0, int(low)), min(length, int(high) + 1)
 
 
 def resize_float(plane: NDArray[np.float32], size_hw: tuple[int, int]) -> NDArray[np.float32]:

@@ -34,11 +34,14 @@ def paste(joint: JointMap, surface_id: int, mask: Mask, locked: Iterable[int] = 
     """
     if mask.shape != joint.shape:
         raise ValueError(f"Expected a mask of {joint.shape} but got {mask.shape}.")
-    taken = mask
-    locked_ids = [i for i in locked if i != surface_id]
-    if locked_ids:
-        taken = mask & ~np.isin(joint, locked_ids)
     result = joint.copy()
-    result[(joint == surface_id) & ~taken] = BACKGROUND
-    result[taken] = surface_id
+    paste_in_place(result, surface_id, mask, locked)
     return result
+
+
+def paste_in_place(joint: JointMap, surface_id: int, mask: Mask, locked: Iterable[int] = ()) -> None:
+    """:func:`paste` on the map itself, or on a view of a part of it. The rule is one of single pixels."""
+    locked_ids = [i for i in locked if i != surface_id]
+    taken = mask & ~np.isin(joint, locked_ids) if locked_ids else mask
+    joint[(joint == surface_id) & ~taken] = BACKGROUND
+    joint[taken] = surface_id

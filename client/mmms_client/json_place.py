@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from mmms_client.errors import SessionFormatError
@@ -20,11 +20,15 @@ _LONGEST = 60  # characters of a wrong value that a message repeats
 
 @dataclass(frozen=True)
 class Place:
-    """``value`` as found at ``path`` (``surfaces[0].id``; empty at the top) of the file called ``file``."""
+    """``value`` as found at ``path`` (``surfaces[0].id``; empty at the top) of the file called ``file``.
+
+    ``advice`` ends the errors.
+    """
 
     file: str
     path: str
     value: Any
+    advice: str = "correct the file"
 
     def fail(self, expected: str) -> NoReturn:
         """Raise :class:`SessionFormatError`: this place was expected to be something else."""
@@ -32,7 +36,7 @@ class Place:
         if len(got) > _LONGEST:
             got = got[:_LONGEST] + "..."
         where = self.path or "the content"
-        raise SessionFormatError(f"{self.file}: expected {where} to be {expected} but got {got}; correct the file.")
+        raise SessionFormatError(f"{self.file}: expected {where} to be {expected} but got {got}; {self.advice}.")
 
     def fields(self, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Place]:
         """The fields of an object. A missing one and one of an unknown name are errors."""
@@ -40,7 +44,7 @@ class Place:
         entries = self.entries()
         for name in required:
             if name not in entries:
-                Place(self.file, self._sub(name), None).fail("given")
+                replace(self, path=self._sub(name), value=None).fail("given")
         for name, place in entries.items():
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1, 0.0)[0]
@@ -54,14 +58,14 @@ class Place:
         """The entries of an object with any names."""
         if not isinstance(self.value, dict):
             self.fail("an object")
-        return {name: Place(self.file, self._sub(name), value) for name, value in self.value.items()}
+        return {name: replace(self, path=self._sub(name), value=value) for name, value in self.value.items()}
 
     def items(self) -> Iterator[Place]:
         """The items of a list."""
         if not isinstance(self.value, list):
             self.fail("a list")
         for index, value in enumerate(self.value):
-            yield Place(self.file, f"{self.path}[{index}]", value)
+            yield replace(self, path=f"{self.path}[{index}]", value=value)
 
     def text(self, may_be_empty: bool = False) -> str:
         """A text."""

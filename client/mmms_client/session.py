@@ -71,26 +71,39 @@ class Session(Annotation):
             MMMSError: what the predictor's ``encode`` raises.
         """
         self.predictor = predictor
+        self._inputs = image, modalities
+        self._regions: dict[Region, Encoded] = {}
         self.encoded = predictor.encode(image, modalities, region)
         super().__init__(self.encoded.frame, predictor.contract.max_clicks, threshold)
 
-    def click(self, surface_id: int, x: float, y: float, is_positive: bool = True) -> Answer:
+    def click(
+        self, surface_id: int, x: float, y: float, is_positive: bool = True, region: Region | None = None
+    ) -> Answer:
         """Click on a surface and return what came of it.
 
         Args:
             surface_id: from :meth:`~mmms_client.annotation.Annotation.add_surface`.
             x, y: in image pixels, pixel centres at integers.
             is_positive: whether the surface is there, or is not.
+            region: the part of the image that the model shall see for this click, encoded on its first use; that of
+                the session by default.
 
         Raises:
-            UsageError: an unknown surface.
+            UsageError: an unknown or locked surface.
             ClickError: outside the image, or more clicks than the model takes.
             ServerError: what the predictor raises. The session is unchanged after every error.
         """
-        request = self.propose(surface_id, Click(x, y, is_positive))
+        request = self.propose(surface_id, Click(x, y, is_positive), region)
         began_s = time.perf_counter()
-        answer = self.predictor.predict(self.encoded, request.clicks, request.previous_mask)
+        answer = self.predictor.predict(self._encoded_of(region), request.clicks, request.previous_mask)
         return self.accept(request, answer, (time.perf_counter() - began_s) * 1000.0)
+
+    def _encoded_of(self, region: Region | None) -> Encoded:
+        if region is None:
+            return self.encoded
+        if region not in self._regions:
+            self._regions[region] = self.predictor.encode(*self._inputs, region)
+        return self._regions[region]
 
 
 class AsyncSession(Annotation):

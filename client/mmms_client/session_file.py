@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from mmms_client.alignment import Alignment, homography
 from mmms_client.annotation import MAX_SURFACES, Annotation, Answer
 from mmms_client.clicks import Click
 from mmms_client.errors import SessionFormatError
-from mmms_client.events import Surface, Visit
+from mmms_client.events import Surface, SurfaceChanged, Visit
 from mmms_client.files import write_text_atomically
 from mmms_client.geometry import Region
 from mmms_client.joint_mask import Mask
@@ -33,6 +33,7 @@ from mmms_client.session import Session
 SCHEMA_VERSION = 1
 SCHEMA_FILE = Path(__file__).with_name("session.schema.json")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+_NOBODY: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def _surfaces(
     surfaces: list[Surface] = []
     ordered: list[tuple[int | None, Place, Visit]] = []
     for item in place.items():
-        fields = item.fields(("id", "name", "visits"), ("class", "colour"))
+        fields = item.fields(("id", "name", "visits"), ("class", "colour", "locked", "visible"))
         number = fields["id"].integer(1, MAX_SURFACES)
         if number in {surface.surface_id for surface in surfaces}:
             fields["id"].fail("an id of its own")
@@ -179,21 +180,25 @@ def _surfaces(
         if class_place is not None and classes and class_name is not None and class_name not in classes:
             class_place.fail(f"one of the classes ({', '.join(sorted(classes))})")
         name = fields["name"].text(may_be_empty=True)
-        surfaces.append(Surface(number, name, class_name, _colour(fields.get("colour"))))
+        is_locked = "locked" in fields and fields["locked"].boolean()
+        is_visible = "visible" not in fields or fields["visible"].boolean()
+        surfaces.append(Surface(number, name, class_name, _colour(fields.get("colour")), is_locked, is_visible))
         for visit in fields["visits"].items():
             ordered.append(_visit(visit, number, image_hw))
     return tuple(surfaces), _in_time_order(ordered)
 
 
 def _visit(place: Place, surface_id: int, image_hw: tuple[int, int]) -> tuple[int | None, Place, Visit]:
-    fields = place.fields(("clicks",), ("order", "start_mask"))
+    fields = place.fields(("clicks",), ("order", "start_mask", "region", "locked"))
     clicks = []
     for item in fields["clicks"].items():
         click = item.fields(("x", "y", "positive"))
         clicks.append(Click(click["x"].number(), click["y"].number(), click["positive"].boolean()))
     mask = _mask(fields["start_mask"], image_hw) if "start_mask" in fields else None
     order = fields["order"].integer(0) if "order" in fields else None
-    return order, fields.get("order", place), Visit(surface_id, 0, tuple(clicks), mask)
+    region = _region(fields["region"], image_hw) if "region" in fields else None
+    locked = frozenset(i.integer(1, MAX_SURFACES) for i in fields["locked"].items()) if "locked" in fields else _NOBODY
+    return order, fields.get("order", place), Visit(surface_id, 0, tuple(clicks), mask, region, locked)
 
 
 def _mask(place: Place, image_hw: tuple[int, int]) -> Mask:
@@ -222,7 +227,7 @@ def _in_time_order(ordered: list[tuple[int | None, Place, Visit]]) -> tuple[Visi
                 place.fail("an order of its own")
             seen.add(order)
         visits = [visit for _, _, visit in sorted(ordered, key=lambda entry: entry[0] or 0)]
-    return tuple(Visit(v.surface_id, n, v.clicks, v.start_mask) for n, v in enumerate(visits))
+    return tuple(replace(visit, order=n) for n, visit in enumerate(visits))
 
 
 # Writing ----------------------------------------------------------------------------------------------
@@ -269,15 +274,19 @@ def format_session(document: SessionDocument) -> str:
         "surfaces": [_surface_entry(surface, document) for surface in document.surfaces],
     }
     if document.region is not None:
-        r = document.region
-        content["region"] = {"x0": r.x0, "y0": r.y0, "width": r.width, "height": r.height}
+        content["region"] = _region_entry(document.region)
     return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+
+
+def _region_entry(region: Region) -> dict[str, int]:
+    return {"x0": region.x0, "y0": region.y0, "width": region.width, "height": region.height}
 
 
 def _surface_entry(surface: Surface, document: SessionDocument) -> dict[str, Any]:
     visits = [_visit_entry(v) for v in document.visits if v.surface_id == surface.surface_id]
     head = _without_none(id=surface.surface_id, name=surface.name, colour=surface.colour)
-    return {**head, "class": surface.class_name, "visits": visits}
+    state = {**({"locked": True} if surface.is_locked else {}), **({} if surface.is_visible else {"visible": False})}
+    return {**head, "class": surface.class_name, **state, "visits": visits}
 
 
 def _visit_entry(visit: Visit) -> dict[str, Any]:
@@ -285,6 +294,10 @@ def _visit_entry(visit: Visit) -> dict[str, Any]:
     entry: dict[str, Any] = {"order": visit.order, "clicks": clicks}
     if visit.start_mask is not None:
         entry["start_mask"] = {"size": list(visit.start_mask.shape), "counts": encode_runs(visit.start_mask)}
+    if visit.region is not None:
+        entry["region"] = _region_entry(visit.region)
+    if visit.locked:
+        entry["locked"] = sorted(visit.locked)
     return entry
 
 
@@ -314,11 +327,23 @@ def replay(document: SessionDocument, session: Session, on_answer: Callable[[Ans
     for s in document.surfaces:
         session.add_surface(s.name, s.class_name, s.colour, s.surface_id)
     for visit in document.visits:
+        lock(session, visit.locked)
         if visit.start_mask is not None:
             session.start_mask(visit.surface_id, visit.start_mask)
         else:
             session.begin_visit(visit.surface_id)
         for click in visit.clicks:
-            answer = session.click(visit.surface_id, click.x_px, click.y_px, click.is_positive)
+            answer = session.click(visit.surface_id, click.x_px, click.y_px, click.is_positive, visit.region)
             if on_answer is not None:
                 on_answer(answer)
+    lock(session, frozenset(s.surface_id for s in document.surfaces if s.is_locked))
+    for s in document.surfaces:
+        if session.surface(s.surface_id) != s:
+            session.do(SurfaceChanged(s))
+
+
+def lock(annotation: Annotation, locked: frozenset[int]) -> None:
+    """Lock exactly these surfaces. Ids that no surface has are nobody's: their surfaces were deleted."""
+    for surface in annotation.surfaces:
+        if surface.is_locked != (surface.surface_id in locked):
+            annotation.do(SurfaceChanged(replace(surface, is_locked=not surface.is_locked)))

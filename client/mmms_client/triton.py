@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -94,14 +94,7 @@ class TritonTransport:
     def statistics(self, model: str) -> ModelStatistics:
         with translated(self.url, model):
             answer = self._client.get_inference_statistics(model, client_timeout=_PROBE_TIMEOUT_S)
-        rows = [row.inference_stats for row in answer.model_stats]
-        return ModelStatistics(
-            requests=sum(r.success.count for r in rows),
-            cache_hits=sum(r.cache_hit.count for r in rows),
-            cache_misses=sum(r.cache_miss.count for r in rows),
-            queue_ns=sum(r.queue.ns for r in rows),
-            compute_ns=sum(r.compute_input.ns + r.compute_infer.ns + r.compute_output.ns for r in rows),
-        )
+        return _statistics(answer.model_stats)
 
     def prepare(self, inputs: Arrays) -> list[grpcclient.InferInput]:
         return [infer_input(name, value) for name, value in inputs.items()]
@@ -172,8 +165,37 @@ class AsyncTritonTransport:
     def prepare(self, inputs: Arrays) -> list[grpcclient.InferInput]:
         return [infer_input(name, value) for name, value in inputs.items()]
 
+    async def configuration(self, model: str, timeout_s: float = _PROBE_TIMEOUT_S) -> dict[str, Any]:
+        """The model's configuration as JSON-like data."""
+        with translated(self.url, model, timeout_s):
+            answer = await self._client.get_model_config(model, as_json=True, client_timeout=timeout_s)
+            return dict(answer["config"])
+
+    async def is_model_ready(self, model: str, timeout_s: float = _PROBE_TIMEOUT_S) -> bool:
+        with translated(self.url, model, timeout_s):
+            return bool(await self._client.is_model_ready(model, client_timeout=timeout_s))
+
+    async def all_statistics(self, timeout_s: float = _PROBE_TIMEOUT_S) -> dict[str, ModelStatistics]:
+        """The counters of every model, by name, in one request."""
+        with translated(self.url, None, timeout_s):
+            answer = await self._client.get_inference_statistics(client_timeout=timeout_s)
+        names = dict.fromkeys(row.name for row in answer.model_stats)
+        return {name: _statistics([row for row in answer.model_stats if row.name == name]) for name in names}
+
     async def close(self) -> None:
         await self._client.close()
+
+
+def _statistics(model_stats: Iterable[Any]) -> ModelStatistics:
+    """The counters of one model, over its versions."""
+    rows = [row.inference_stats for row in model_stats]
+    return ModelStatistics(
+        requests=sum(r.success.count for r in rows),
+        cache_hits=sum(r.cache_hit.count for r in rows),
+        cache_misses=sum(r.cache_miss.count for r in rows),
+        queue_ns=sum(r.queue.ns for r in rows),
+        compute_ns=sum(r.compute_input.ns + r.compute_infer.ns + r.compute_output.ns for r in rows),
+    )
 
 
 def infer_input(name: str, value: NDArray[Any]) -> grpcclient.InferInput:

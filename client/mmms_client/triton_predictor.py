@@ -274,10 +274,20 @@ class AsyncTritonPredictor:
         self, image: NDArray[np.uint8], modalities: Modalities | None = None, region: Region | None = None
     ) -> Encoded:
         """See :meth:`TritonPredictor.encode`."""
-        frame, present, tensors = network_inputs(self._contract, image, modalities, region)
-        encoded = Encoded(frame, present, _Payload(ENSEMBLE, self.transport.prepare(tensors)))
-        await self.predict(encoded, [])
+        encoded = self.prepare(image, modalities, region)
+        await self.fill_cache(encoded)
         return encoded
+
+    def prepare(
+        self, image: NDArray[np.uint8], modalities: Modalities | None = None, region: Region | None = None
+    ) -> Encoded:
+        """What :meth:`encode` does on this side of the wire; the first click then pays for the rest. Thread-safe."""
+        frame, present, tensors = network_inputs(self._contract, image, modalities, region)
+        return Encoded(frame, present, _Payload(ENSEMBLE, self.transport.prepare(tensors)))
+
+    async def fill_cache(self, encoded: Encoded) -> None:
+        """Let the server do what does not depend on clicks, so that its cache has it."""
+        await self.predict(encoded, [])
 
     async def predict(
         self, encoded: Encoded, clicks: Sequence[Click], previous_mask: NDArray[np.float32] | None = None

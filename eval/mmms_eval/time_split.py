@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmms_client.predictor import Predictor
+from mmms_client.stage_times import STAGES, StageTimes
 from mmms_client.transport import Transport
-
-STAGES = ("backbone", "fuser", "csnet")
 
 
 class _ClockedTransport:
@@ -76,17 +75,16 @@ def split_times(predictor: Predictor) -> Iterator[TimeSplit | None]:
         yield None
         return
     split, clocked = TimeSplit(), _ClockedTransport(transport)
-    queue_ns, compute_ns = _counted(transport)
+    before = _counted(transport)
     predictor.transport = clocked  # type: ignore[attr-defined]
     try:
         yield split
     finally:
         predictor.transport = transport  # type: ignore[attr-defined]
-        after = _counted(transport)
+        counted = _counted(transport).since(before)
         split.requests_ms = 1e3 * clocked.spent_s
-        split.queue_ms, split.compute_ms = 1e-6 * (after[0] - queue_ns), 1e-6 * (after[1] - compute_ns)
+        split.queue_ms, split.compute_ms = 1e-6 * counted.queue_ns, 1e-6 * counted.compute_ns
 
 
-def _counted(transport: Transport) -> tuple[int, int]:
-    rows = [transport.statistics(stage) for stage in STAGES]
-    return sum(r.queue_ns for r in rows), sum(r.compute_ns for r in rows)
+def _counted(transport: Transport) -> StageTimes:
+    return StageTimes.of({stage: transport.statistics(stage) for stage in STAGES})

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmms_client import AsyncSession, Click, ClickError, Region, ServerBusyError, Session, UsageError
+from mmms_client.box_mask import BoxMask
 from mmms_client.events import MaskStarted, StoredAnswer
 from mmms_client.joint_mask import empty_joint_map, paste
 
@@ -205,8 +206,12 @@ def test_many_async_sessions_share_a_predictor(make_predictor, image, predictor)
 def test_stored_answer_keeps_the_contracts_precision() -> None:
     steps = np.arange(256, dtype=np.float32).reshape(16, 16) / 255
     mask = np.random.default_rng(0).random((7, 5)) > 0.5
-    stored = StoredAnswer(steps, mask)
-    assert np.array_equal(stored.probabilities, steps) and np.array_equal(stored.mask, mask)
+    stored = StoredAnswer(steps, BoxMask.of(mask))
+    assert np.array_equal(stored.probabilities, steps) and np.array_equal(stored.mask.whole, mask)
+    again = StoredAnswer.of_bytes(stored.deflated, stored.side, stored.mask)
+    assert np.array_equal(again.probabilities, steps)
+    with pytest.raises(ValueError, match="256 probabilities instead of 8x8"):
+        StoredAnswer.of_bytes(stored.deflated, 8, stored.mask)
 
 
 STEPS = st.one_of(
@@ -249,14 +254,14 @@ def fold_by_the_book(session: Session) -> np.ndarray:
     """The joint map from the events alone: of each visit only the last mask counts, pasted in time order."""
     alive = {s.surface_id for s in session.surfaces}
     visits: list[tuple[int, np.ndarray]] = []
-    for entry in session._done:
-        event = entry.event
+    for step in session.done:
+        event = step.event
         if getattr(event, "surface_id", None) not in alive:
             continue
-        mask = event.mask if isinstance(event, MaskStarted) else entry.answer.mask
-        if not entry.begins_visit:
+        is_start = isinstance(event, MaskStarted)
+        if not (is_start or event.begins_visit):
             visits.pop()
-        visits.append((event.surface_id, mask))
+        visits.append((event.surface_id, (event.mask if is_start else step.answers[0].mask).whole))
     joint = empty_joint_map((48, 64))
     for surface_id, mask in visits:
         joint = paste(joint, surface_id, mask)
@@ -297,13 +302,3 @@ def test_undo_and_redo_are_inverse_and_ask_no_model(make_predictor, image, steps
         events, joint = maps[-1 - back]
         assert session.events == events and np.array_equal(session.joint, joint)
     assert session.redo() is None and predictor.calls == calls
-
-
-def test_checkpoints_are_bounded(session, monkeypatch) -> None:
-    monkeypatch.setattr("mmms_client.annotation._CHECKPOINT_BYTES", 1)
-    ids = [session.add_surface(str(n)) for n in range(3)]
-    for n in range(12):
-        session.click(ids[n % 3], 5 * n, 20)
-    assert len(session._checkpoints) == 2
-    while session.undo():
-        assert np.array_equal(session.joint, fold_by_the_book(session))

@@ -185,7 +185,7 @@ def test_orders_may_be_left_out_by_all() -> None:
         (
             ["surfaces", 0, "nmae"],
             "x",
-            "surfaces[0] to have the fields id, name, visits, class, colour but got 'nmae' (at "
+            "surfaces[0] to have the fields id, name, visits, class, colour, locked, visible but got 'nmae' (at "
             "surfaces[0].nmae); did you mean 'name'?",
         ),
         (

@@ -1,0 +1,142 @@
+"""Which images there are, and which modality files belong to them. Paths that the page can ask for come from here only.
+
+The page names an image by its number and a modality by its name. Files are found once, below the folders that were
+given on the command line; a link that leads out of them is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmms_client.errors import DataError, UsageError
+
+_PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
+_MAPS = _PICTURES | {".npy"}
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One image of the list.
+
+    Attributes:
+        name: path below the folder that was given, with forward slashes; the folder of its results is called so.
+        path: the file.
+        modalities: files by the model's name.
+    """
+
+    name: str
+    path: Path
+    modalities: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def shown_name(self) -> str:
+        """The name with whole characters only: file systems may hold others, JSON and the page may not."""
+        return self.name.encode("utf-8", "replace").decode("utf-8")
+
+
+def find_images(image: str, modalities: Mapping[str, str], out: str, notes: list[str]) -> list[ImageFile]:
+    """The images of a file or folder, with their modality files.
+
+    Args:
+        image: a file, or a folder whose pictures, also in its folders, are annotated.
+        modalities: a file (for one image), or a folder with the same names and stems, by the model's name.
+        out: the folder of the results; pictures in it are not annotated.
+        notes: gets one line for each thing that a person should be told.
+
+    Raises:
+        DataError: nothing there.
+        UsageError: a file for many images, or two files for one.
+    """
+    source = Path(image)
+    if not source.is_dir():
+        if not source.is_file():
+            raise DataError(f"Expected an image or a folder of images but got {image!r}; check the path.")
+        files = {name: _one_map(name, Path(path), Path(source.name)) for name, path in modalities.items()}
+        return [ImageFile(source.name, source, {name: file for name, file in files.items() if file is not None})]
+    aside = [Path(out).resolve(), *(Path(path).resolve() for path in modalities.values())]
+    names = [Path(n) for n in _below(source, _PICTURES, notes) if not _is_in((source / n).resolve(), aside, source)]
+    if not names:
+        raise DataError(
+            f"Expected images in {image!r} but got none ({', '.join(sorted(_PICTURES))}); give their folder."
+        )
+    found = {name: _all_maps(name, Path(path), names, notes) for name, path in modalities.items()}
+    return [
+        ImageFile(n.as_posix(), source / n, {name: files[n] for name, files in found.items() if n in files})
+        for n in names
+    ]
+
+
+def check_inside(path: Path, root: Path) -> None:
+    """Raise :class:`DataError` if a file now lies, through a link, outside the folder in which it was found."""
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise DataError(
+            f"Expected {os.fspath(path)!r} inside {os.fspath(root)!r} but it links elsewhere; copy the file."
+        )
+
+
+def _below(folder: Path, suffixes: set[str], notes: list[str]) -> list[str]:
+    """Paths of files below a folder, in the order in which people count; hidden ones and outside links left out."""
+    root, found = folder.resolve(), []
+    for where, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            path = Path(where) / name
+            if name.startswith(".") or path.suffix.lower() not in suffixes:
+                continue
+            if path.resolve().is_relative_to(root):
+                found.append(path.relative_to(folder).as_posix())
+            else:
+                notes.append(f"{os.fspath(path)!r} is left out: it is a link out of {os.fspath(folder)!r}.")
+    return sorted(found, key=_as_counted)
+
+
+def _as_counted(name: str) -> list[tuple[int, int, str]]:
+    """A key that puts ``image 9`` before ``image 10``."""
+    return [(1, int(word), "") if word.isdigit() else (0, 0, word) for word in re.split(r"([0-9]+)", name)]
+
+
+def _is_in(path: Path, folders: list[Path], source: Path) -> bool:
+    """Whether a file lies in one of the folders that hold other things, unless that is the folder itself."""
+    return any(path.is_relative_to(folder) for folder in folders if folder != source.resolve())
+
+
+def _one_map(name: str, path: Path, image: Path) -> Path | None:
+    """The modality of a single image: the file itself, or that of the image's stem in a folder."""
+    if not path.is_dir():
+        if not path.is_file():
+            raise DataError(f"Expected a file or folder for modality {name!r} but got {os.fspath(path)!r}; check it.")
+        return path
+    return _all_maps(name, path, [image], []).get(image)
+
+
+def _all_maps(name: str, folder: Path, images: list[Path], notes: list[str]) -> dict[Path, Path]:
+    """The modality's file of each image that has one: the same path below the folder, with any suffix."""
+    if not folder.is_dir():
+        raise UsageError(
+            f"Expected a folder for modality {name!r} because there are many images but got {os.fspath(folder)!r}; "
+            f"give the folder in which its files have the images' names."
+        )
+    by_stem: dict[str, list[str]] = {}
+    for file in _below(folder, _MAPS, notes):
+        by_stem.setdefault(Path(file).with_suffix("").as_posix(), []).append(file)
+    found: dict[Path, Path] = {}
+    for image in images:
+        stem = image.with_suffix("").as_posix()
+        files = by_stem.get(stem) or by_stem.get(f"{stem}_{name}") or []
+        if len(files) > 1:
+            raise UsageError(
+                f"Expected one file for modality {name!r} of {image.as_posix()!r} but got {', '.join(files)}; remove "
+                f"all but one."
+            )
+        if files:
+            found[image] = folder / files[0]
+    if not found:
+        raise DataError(
+            f"Expected files in {os.fspath(folder)!r} for modality {name!r} with the images' names, such as "
+            f"{images[0].with_suffix('.*').as_posix()!r}, but got none; check the folder."
+        )
+    return found

@@ -1,0 +1,275 @@
+"""The connection to the server: kept alive, found again, and never to another model without a word.
+
+Requests of people go first: an encode that runs ahead is cancelled when a click comes, and done later. Cancelling a
+task here cancels its request on the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmms_client.clicks import Click
+from mmms_client.contract import ModelContract
+from mmms_client.errors import ContractError, ModelNotReadyError, ServerError, ServerUnreachableError
+from mmms_client.predictor import Encoded
+from mmms_client.stage_times import StageTimes
+from mmms_client.triton import AsyncTritonTransport
+from mmms_client.triton_predictor import AsyncTritonPredictor, parse_contract
+
+READY, GONE, REPLACED = "ready", "gone", "replaced"
+_HEARTBEAT_S = 3.0
+_FIRST_DELAY_S, _LONGEST_DELAY_S = 0.25, 5.0
+_PROBE_S = 3.0
+
+
+@dataclass
+class Timing:
+    """Milliseconds of one or more requests; the server's part is missing where it cannot be told from others'."""
+
+    request_ms: float = 0.0
+    server: dict[str, float] = field(default_factory=dict)
+
+    def entry(self, total_ms: float) -> dict[str, float]:
+        rounded = {name: round(value, 3) for name, value in self.server.items()}
+        return {**rounded, "request_ms": round(self.request_ms, 3), "total_ms": round(total_ms, 3)}
+
+
+class ModelLink:
+    """One server, as long as the app runs. All methods belong to the event loop."""
+
+    def __init__(
+        self,
+        url: str,
+        deadline_s: float,
+        accepts: Callable[[ModelContract], bool],
+        on_change: Callable[[], None],
+        patience_s: float = 20.0,
+    ) -> None:
+        """A link that is not connected yet; :meth:`run` does that.
+
+        Args:
+            url: ``host:port`` of the gRPC port.
+            deadline_s: longest wait for one answer.
+            accepts: whether answers of a model may be mixed with those that the project has.
+            on_change: called after each change of :attr:`status`.
+            patience_s: how long a click waits for a server that is gone.
+        """
+        self.url, self.deadline_s, self.patience_s = url, deadline_s, patience_s
+        self.status, self.text = GONE, f"connecting to {url}"
+        self.contract: ModelContract | None = None
+        self.connections = 0  # grows with each: the server's cache may be empty then
+        self._accepts, self._on_change = accepts, on_change
+        self._predictor: AsyncTritonPredictor | None = None
+        self._changed = asyncio.Event()
+        self._is_suspect = asyncio.Event()
+        self._counted: StageTimes | None = None
+        self._others = 0  # requests of ours since then that were not clicks
+        self._urgent = 0  # requests of people under way
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._ahead: set[asyncio.Future[Any]] = set()
+        self._is_closing = False
+
+    # The connection -----------------------------------------------------------------------------------
+    async def run(self) -> None:
+        """Connect, watch, connect again; until cancelled."""
+        delay_s = _FIRST_DELAY_S
+        try:
+            while True:
+                try:
+                    await self._check()
+                    delay_s = _FIRST_DELAY_S
+                    wait_s = _HEARTBEAT_S
+                except ServerError as error:
+                    await self._lose(str(error))
+                    wait_s, delay_s = delay_s, min(_LONGEST_DELAY_S, 2 * delay_s)
+                self._is_suspect.clear()
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._is_suspect.wait(), wait_s)
+        finally:
+            await self._drop()
+
+    async def _check(self) -> None:
+        """Read the contract, over a new connection if there is none."""
+        transport = self._predictor.transport if self._predictor else AsyncTritonTransport(self.url)
+        try:
+            if not await transport.is_model_ready("mmms", _PROBE_S):
+                raise ModelNotReadyError(f"Expected model 'mmms' to be ready at {self.url} but it is not; see its log.")
+            contract = parse_contract(await transport.configuration("mmms", _PROBE_S), self.url)
+        except BaseException:
+            if self._predictor is None:
+                await transport.close()
+            raise
+        if self._predictor is None or contract != self.contract:
+            self._predictor = AsyncTritonPredictor(transport, contract, self.deadline_s)
+            self.contract, self._counted = contract, None
+            self.connections += 1
+        self.judge()
+
+    def judge(self) -> None:
+        """Decide again whether the connected model may answer."""
+        if self._predictor is None or self.contract is None:
+            return
+        if self._accepts(self.contract):
+            self._set(READY, f"{self.contract.preset} ({self.contract.checkpoint}) at {self.url}")
+        else:
+            self._set(REPLACED, f"another model answers at {self.url}: {self.contract.checkpoint_sha256[:12]}")
+
+    async def _lose(self, text: str) -> None:
+        await self._drop()
+        self._set(GONE, text)
+
+    async def _drop(self) -> None:
+        predictor, self._predictor = self._predictor, None
+        self._counted = None
+        if predictor is not None:
+            with contextlib.suppress(Exception):
+                await predictor.close()
+
+    def _set(self, status: str, text: str) -> None:
+        is_new = (status, text) != (self.status, self.text)
+        self.status, self.text = status, text
+        self._changed.set()
+        if is_new:
+            self._on_change()
+
+    async def ready(self, patience_s: float | None = None) -> AsyncTritonPredictor:
+        """The predictor, at once or when the server is back.
+
+        Raises :class:`ServerUnreachableError` after ``patience_s``, and :class:`ContractError` for another model.
+        """
+        if self._is_closing:
+            raise ServerUnreachableError("Expected the app to run on but it is being closed; start it again.")
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._answerable(), self.patience_s if patience_s is None else patience_s)
+        if self.status == REPLACED and self.contract is not None:
+            raise ContractError(
+                f"Expected the model with which this project was begun but got another one, sha256 "
+                f"{self.contract.checkpoint_sha256}, at {self.url}; confirm it, or start the server with the old one."
+            )
+        if self._predictor is None or self.status != READY:
+            raise ServerUnreachableError(
+                f"Expected a server at {self.url} but got none ({self.text}); the click was not taken: click again "
+                f"when it is back."
+            )
+        return self._predictor
+
+    async def _answerable(self) -> None:
+        while self.status == GONE and not self._is_closing:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def close(self) -> None:
+        """Nobody waits for the server any more."""
+        self._is_closing = True
+        self._changed.set()
+
+    # Requests -----------------------------------------------------------------------------------------
+    async def predict(
+        self, encoded: Encoded, clicks: Sequence[Click], previous: NDArray[np.float32] | None, timing: Timing
+    ) -> NDArray[np.float32]:
+        """Answer a click, before everything that runs ahead. Waits for a server that is gone, then raises.
+
+        Raises :class:`mmms_client.errors.ServerError`.
+        """
+        with self._first():
+            until_s = time.monotonic() + self.patience_s
+            while True:
+                predictor = await self.ready(max(0.0, until_s - time.monotonic()))
+                try:
+                    return await self._timed(predictor, encoded, clicks, previous, timing)
+                except ServerUnreachableError:
+                    if time.monotonic() > until_s:
+                        raise
+                    await self._lose(f"the server at {self.url} went away")
+                    self._is_suspect.set()
+
+    async def _timed(
+        self,
+        predictor: AsyncTritonPredictor,
+        encoded: Encoded,
+        clicks: Sequence[Click],
+        previous: NDArray[np.float32] | None,
+        timing: Timing,
+    ) -> NDArray[np.float32]:
+        before = self._counted
+        if before is None or self._others:
+            before = await self._count(predictor)
+        began_s = time.perf_counter()
+        answer = await predictor.predict(encoded, clicks, previous)
+        request_ms = 1e3 * (time.perf_counter() - began_s)
+        timing.request_ms += request_ms
+        was_alone = not self._others
+        after = await self._count(predictor)
+        passed = after.since(before)
+        if passed.clicks < 1 or passed.compute_ns < 0:  # the counters began anew: who answered?
+            await self._check()
+            await self.ready(0.0)
+        elif passed.clicks == 1 and was_alone:
+            for name, value in passed.split_ms(request_ms).items():
+                timing.server[name] = timing.server.get(name, 0.0) + value
+        return answer
+
+    async def _count(self, predictor: AsyncTritonPredictor) -> StageTimes:
+        self._others = 0
+        self._counted = StageTimes.of(await predictor.transport.all_statistics(_PROBE_S))
+        return self._counted
+
+    async def glance(
+        self, encoded: Encoded, clicks: Sequence[Click], previous: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
+        """Answer clicks that nobody set yet: no waiting for a server that is gone."""
+        predictor = await self.ready(0.0)
+        with self._first():
+            self._others += 1
+            try:
+                return await predictor.predict(encoded, clicks, previous)
+            except ServerUnreachableError:
+                self._is_suspect.set()
+                raise
+            finally:
+                self._others += 1
+
+    async def encode_ahead(self, encoded: Encoded) -> None:
+        """Fill the server's cache when nobody waits for anything else; interrupted and begun again for clicks."""
+        while True:
+            await self._idle.wait()
+            predictor = await self.ready(0.0)
+            self._others += 1
+            request = asyncio.ensure_future(predictor.fill_cache(encoded))
+            self._ahead.add(request)
+            try:
+                await asyncio.wait([request])
+            finally:
+                request.cancel()
+                self._ahead.discard(request)
+                self._others += 1
+            if not request.cancelled():
+                error = request.exception()
+                if isinstance(error, ServerUnreachableError):
+                    self._is_suspect.set()
+                if error is not None:
+                    raise error
+                return
+
+    @contextlib.contextmanager
+    def _first(self) -> Any:
+        """What runs ahead stops, and waits until the last request of a person is answered."""
+        self._urgent += 1
+        self._idle.clear()
+        for request in self._ahead:
+            request.cancel()
+        try:
+            yield
+        finally:
+            self._urgent -= 1
+            if not self._urgent:
+                self._idle.set()

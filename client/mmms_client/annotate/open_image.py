@@ -1,0 +1,313 @@
+"""One image that is being annotated: its document, its journal, its pictures, and what the model has of it.
+
+Every change goes one way: plan it, write it to the journal, then show it. One change at a time per image.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mmms_client.alignment import Nudge
+from mmms_client.annotate.images import ImageFile
+from mmms_client.annotate.model import READY, ModelLink, Timing
+from mmms_client.annotate.pictures import Pictures, Reading, read_pictures
+from mmms_client.annotate.project import Project
+from mmms_client.annotation import Annotation, ClickRequest
+from mmms_client.annotation_state import Answers
+from mmms_client.box_mask import NOWHERE, Box
+from mmms_client.clicks import Click
+from mmms_client.contract import MAX_CLICKS
+from mmms_client.errors import ServerError, UsageError
+from mmms_client.event_json import event_entry
+from mmms_client.events import ClickRemoved, Event, ModalityAligned
+from mmms_client.export_masks.instance_png import encode_instance_png
+from mmms_client.export_masks.palette_png import MAX_ID, encode_palette_png
+from mmms_client.exporting import JOINT_FILE, SESSION_FILE
+from mmms_client.files import write_bytes_atomically
+from mmms_client.geometry import Frame, Region
+from mmms_client.journal import JOURNAL_FILE, Journal
+from mmms_client.predictor import Encoded
+from mmms_client.replaying import Probabilities, Question, answer_all, removal
+from mmms_client.session_file import document_of, format_session
+
+_MOST_ENCODED = 24  # encoded views of one image kept on this side: about a megabyte each
+Changed = Callable[["OpenImage", Box], Awaitable[None]]
+_T = TypeVar("_T")
+
+
+class OpenImage:
+    """An image with everything that belongs to it. Made by :meth:`open`; all methods belong to the event loop."""
+
+    def __init__(
+        self, index: int, file: ImageFile, project: Project, link: ModelLink, reading: Reading, on_change: Changed
+    ) -> None:
+        self.index, self.file, self.project, self.link = index, file, project, link
+        self.lock = asyncio.Lock()
+        self.encoded_state = "no"
+        self.encoded_error: str | None = None
+        self.version = 1  # of the pictures
+        self.told_version = 0  # that the pages know
+        self._reading_lock = asyncio.Lock()
+        self.pictures: Pictures
+        self.annotation: Annotation
+        self._journal: Journal
+        self._reading, self._on_change = reading, on_change
+        self._encoded: OrderedDict[Any, Encoded] = OrderedDict()
+        self._model: dict[str, str] = {}
+        self._written = -1  # revision whose results are on disk
+        self._read_for: tuple[Any, ...] = ()
+        self._asking: asyncio.Future[Any] | None = None  # what waits for the model while it holds the lock
+
+    @classmethod
+    async def open(cls, *arguments: Any, threshold: float = 0.5) -> OpenImage:
+        """Read the files and the journal. Raises :class:`mmms_client.errors.DataError`."""
+        image = cls(*arguments)
+        await image._open(threshold)
+        return image
+
+    async def _open(self, threshold: float) -> None:
+        self.pictures = await asyncio.to_thread(read_pictures, self.file, self.link.contract, self._reading, {})
+        path = self.project.folder(self.file) / JOURNAL_FILE
+        hw = self.pictures.image_hw
+        self._journal, history = await asyncio.to_thread(Journal.open, path, self.file.shown_name, hw)
+        self._model = history.model
+        self.annotation = Annotation(Frame.of(hw, 1), MAX_CLICKS, threshold)
+        await asyncio.to_thread(history.restore, self.annotation)
+        self.fit_model()
+        await self.read_again()
+
+    def fit_model(self) -> None:
+        """Take size and limits from the model that is connected now."""
+        contract = self.link.contract
+        if contract is not None:
+            self.annotation.frame = Frame.of(self.pictures.image_hw, contract.resolution)
+            self.annotation.max_clicks = contract.max_clicks
+
+    @property
+    def nudges(self) -> Mapping[str, Nudge]:
+        """Where modalities lie: as the folder says, and as this image says."""
+        return {**self.project.nudges, **self.annotation.state.nudges}
+
+    async def read_again(self) -> bool:
+        """Read the files anew if the model or an alignment changed since; returns whether it did."""
+        async with self._reading_lock:
+            return await self._read_again()
+
+    async def _read_again(self) -> bool:
+        contract = self.link.contract
+        names = None if contract is None else tuple(contract.modalities)
+        wanted = (names, tuple(sorted((name, nudge) for name, nudge in self.nudges.items() if nudge != Nudge())))
+        if wanted == self._read_for or (not self._read_for and wanted == (None, ())):
+            return False
+        self.pictures = await asyncio.to_thread(read_pictures, self.file, contract, self._reading, self.nudges)
+        self._read_for = wanted
+        self.version += 1
+        self._encoded.clear()
+        self.encoded_state, self.encoded_error = "no", None
+        return True
+
+    # Changes ------------------------------------------------------------------------------------------
+    async def perform(self, event: Event, answers: Answers = ()) -> None:
+        """Take an event in: on disk first, then on screen. Hold :attr:`lock`."""
+        step = await asyncio.to_thread(self.annotation.plan, event, answers)
+        await self._write(event_entry(event, answers))
+        box = await asyncio.to_thread(self.annotation.commit, step)
+        await self._on_change(self, box)
+
+    async def _write(self, entry: Mapping[str, Any]) -> None:
+        await asyncio.to_thread(self._journal.append, entry)
+
+    async def undo(self, is_redo: bool = False) -> bool:
+        """Go one event back, or forth. Returns whether there was one. Hold :attr:`lock`."""
+        steps = self.annotation.undone if is_redo else self.annotation.done
+        if not steps:
+            return False
+        event = steps[-1].event
+        await self._write({"do": "redo" if is_redo else "undo"})
+        await asyncio.to_thread(self.annotation.redo if is_redo else self.annotation.undo)
+        if isinstance(event, ModalityAligned):
+            await self.read_again()
+        await self._on_change(self, self.annotation.changed)
+        return True
+
+    async def finish(self, surface_id: int) -> None:
+        """The next click on the surface begins a visit. Hold :attr:`lock`."""
+        self.annotation.surface(surface_id)
+        await self._write({"do": "finish", "id": surface_id})
+        self.annotation.begin_visit(surface_id)
+
+    async def click(self, surface_id: int, click: Click, region: Region | None) -> dict[str, float]:
+        """Ask the model and take its answer in; returns the timing. Hold :attr:`lock`.
+
+        Raises :class:`mmms_client.errors.MMMSError`; nothing changed then.
+        """
+        began_s = time.perf_counter()
+        timing = Timing()
+        self.fit_model()
+        request = await asyncio.to_thread(self.annotation.propose, surface_id, click, region)
+        answer = await self.interruptible(self._answer(request, region, timing))
+        await self._note_model()
+        step = await asyncio.to_thread(self.annotation.answered, request, answer)
+        await self._write(event_entry(step.event, step.answers))
+        box = await asyncio.to_thread(self.annotation.commit, step)
+        if region is None:
+            self.encoded_state = "ready"
+        await self._on_change(self, box)
+        return timing.entry(1e3 * (time.perf_counter() - began_s))
+
+    async def _answer(self, request: ClickRequest, region: Region | None, timing: Timing) -> Probabilities:
+        encoded = await self.encoded(region)
+        return await self.link.predict(encoded, request.clicks, request.previous_mask, timing)
+
+    async def wait_for_model(self) -> None:
+        """Until a model may answer. Hold :attr:`lock`. Raises :class:`mmms_client.errors.ServerError`."""
+        await self.interruptible(self._wait())
+
+    async def _wait(self) -> None:
+        await self.link.ready()
+
+    async def interruptible(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Wait for the model, unless :meth:`stop_asking` says that nobody wants the answer any more."""
+        task = self._asking = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        finally:
+            self._asking = None
+        if task.cancelled():
+            raise UsageError(
+                "Expected to wait for the model but got another op that undid this one; nothing was changed."
+            )
+        return task.result()
+
+    def stop_asking(self, only_if_gone: bool = False) -> bool:
+        """Give up what waits for the model, also on the server; returns whether anything did.
+
+        ``only_if_gone``: only if there is no server to answer soon.
+        """
+        if self._asking is None or (only_if_gone and self.link.status == READY):
+            return False
+        self._asking.cancel()
+        return True
+
+    async def remove_click(self, event: ClickRemoved) -> None:
+        """Take a click away and ask the model for the others again. Hold :attr:`lock`."""
+        self.fit_model()
+        questions = removal(self.annotation, event)
+        answers = await self.interruptible(answer_all(questions, self._ask))
+        await self._note_model()
+        await self.perform(event, answers)
+
+    async def _ask(self, request: Question) -> Probabilities:
+        encoded = await self.encoded(request.region)
+        return await self.link.predict(encoded, request.clicks, request.previous_mask, Timing())
+
+    async def _note_model(self) -> None:
+        """The journal says which model answered, once, and again after each change of model."""
+        contract = self.link.contract
+        if contract is not None and self._model.get("sha256") != contract.checkpoint_sha256:
+            model = {"sha256": contract.checkpoint_sha256, "checkpoint": contract.checkpoint, "preset": contract.preset}
+            await self._write({"do": "model", **model})
+            self._model = model
+
+    async def align(self, modality: str, nudge: Nudge, is_folder: bool) -> None:
+        """Move a modality, of this image or of all that have no alignment of their own. Hold :attr:`lock`."""
+        if is_folder:
+            self.project.nudges = {**self.project.nudges, modality: nudge}
+            await asyncio.to_thread(self.project.save)
+        event = ModalityAligned(modality, nudge)
+        step = self.annotation.plan(event)
+        await self._write(event_entry(event))
+        self.annotation.commit(step)
+        await self.read_again()
+        await self._on_change(self, NOWHERE)
+
+    # The model ----------------------------------------------------------------------------------------
+    async def encoded(self, region: Region | None = None, without: str | None = None) -> Encoded:
+        """The image, or a region of it, as the model takes it. Raises :class:`ServerError` without one."""
+        predictor = await self.link.ready()
+        await self.read_again()
+        contract = predictor.contract
+        key = (region, without, contract.checkpoint_sha256, contract.resolution)
+        if key not in self._encoded:
+            inputs = {name: values for name, values in self.pictures.model_inputs.items() if name != without}
+            version = self.version
+            made = await asyncio.to_thread(predictor.prepare, self.pictures.image, inputs, region)
+            if version != self.version:
+                return made
+            self._encoded[key] = made
+        self._encoded.move_to_end(key)
+        while len(self._encoded) > _MOST_ENCODED:
+            self._encoded.popitem(last=False)
+        return self._encoded[key]
+
+    async def encode_ahead(self) -> None:
+        """Let the server's cache have the image. Sets :attr:`encoded_state`; raises nothing but cancellation."""
+        self.encoded_state, self.encoded_error = "running", None
+        version = self.version
+        try:
+            await self.link.encode_ahead(await self.encoded())
+        except asyncio.CancelledError:
+            self.encoded_state = "no"
+            raise
+        except ServerError as error:
+            self.encoded_state, self.encoded_error = "failed", str(error)
+        else:
+            self.encoded_state = "ready" if version == self.version else "no"
+
+    # Results ------------------------------------------------------------------------------------------
+    async def write_results(self) -> None:
+        """Write session.json and joint.png beside the journal, if anything changed since they were written."""
+        revision = self.annotation.revision
+        if revision == self._written or (not self.annotation.done and not self._has_results()):
+            return
+        annotation, folder = self.annotation, self.project.folder(self.file)
+        names = {m.name: m.alignment for m in self.pictures.modalities if m.alignment is not None}
+        surfaces = tuple(
+            replace(surface, class_name=self.project.class_name(surface.class_name)) for surface in annotation.surfaces
+        )
+        document = document_of(
+            annotation,
+            _path_from(folder, self.file.path),
+            {name: _path_from(folder, path) for name, path in self.file.modalities.items()},
+            names,
+            self.project.session_classes(s.class_name for s in surfaces),
+        )
+        document = replace(document, surfaces=surfaces)
+        joint = annotation.joint
+
+        def write() -> None:
+            write_bytes_atomically(folder / SESSION_FILE, format_session(document).encode("utf-8"))
+            is_small = joint.max(initial=0) <= MAX_ID
+            data = encode_palette_png(joint, surfaces) if is_small else encode_instance_png(joint)
+            write_bytes_atomically(folder / JOINT_FILE, data)
+
+        await asyncio.to_thread(write)
+        self._written = revision
+
+    def _has_results(self) -> bool:
+        return (self.project.folder(self.file) / SESSION_FILE).is_file()
+
+    async def close(self) -> None:
+        """Write the results and give the journal back."""
+        async with self.lock:
+            with contextlib.closing(self._journal):
+                await self.write_results()
+
+
+def _path_from(folder: Path, path: Path) -> str:
+    """``path`` as seen from ``folder``, with forward slashes; absolute where there is no way between them."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:  # another drive
+        return path.absolute().as_posix()

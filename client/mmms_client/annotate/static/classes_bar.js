@@ -1,0 +1,59 @@
+/** The classes: one press chooses the class of the surface that is worked on and of the next ones. */
+
+import { button, byId, make } from "./dom.js";
+
+export class ClassesBar {
+  /** @param {import("./state.js").State} state @param {import("./commands.js").Commands} commands @param {import("./keys.js").Keys} keys */
+  constructor(state, commands, keys) {
+    this.state = state;
+    this.commands = commands;
+    this.keys = keys;
+    this.box = byId("classes");
+    this.shape = ""; // what is drawn
+    for (const topic of ["hello", "document", "active", "classes", "keys"]) state.on(topic, () => this.draw());
+    byId("add-class").addEventListener("submit", (/** @type {SubmitEvent} */ event) => {
+      event.preventDefault();
+      void this.add(byId("class-name").value.trim());
+    });
+  }
+
+  draw() {
+    const { classes, active, activeClass } = this.state;
+    const chosen = active ? active.class : activeClass;
+    const shape = JSON.stringify([classes, chosen]);
+    if (shape === this.shape) return;
+    this.shape = shape;
+    this.box.replaceChildren(...classes.map((c) => this.chip(c, c.name === chosen)));
+    this.box.hidden = classes.length === 0;
+  }
+
+  /** @param {import("./state.js").SurfaceClass} c @param {boolean} isChosen */
+  chip(c, isChosen) {
+    const chord = this.keys.classChord(c);
+    const element = button({
+      text: c.name,
+      label: chord ? `Class ${c.name} (${chord})` : `Class ${c.name}`,
+      class: "chip",
+      pressed: isChosen,
+      run: () => void this.commands.setClass(isChosen ? null : c.name),
+    });
+    const swatch = make("i", { class: "swatch" });
+    swatch.style.background = c.colour;
+    element.prepend(swatch);
+    if (chord) element.append(make("kbd", { text: chord }));
+    return element;
+  }
+
+  /** @param {string} name */
+  async add(name) {
+    if (!name) return;
+    const { classes } = this.state;
+    const colours = ["#ff9500", "#00a8ff", "#4cd964", "#ff3b80", "#a066ff", "#ffdd33", "#00c7be", "#de3c32"];
+    const added = { name, colour: colours[classes.length % colours.length], key: null };
+    const reply = await this.commands.send("classes", { classes: [...classes, added] });
+    if (!reply) return;
+    byId("class-name").value = "";
+    if (!this.state.classes.some((c) => c.name === name)) this.state.classes = [...classes, /** @type {any} */ (added)];
+    this.state.tell("classes");
+  }
+}
