@@ -57,8 +57,13 @@ def find_images(image: str, modalities: Mapping[str, str], out: str, notes: list
             raise DataError(f"Expected an image or a folder of images but got {image!r}; check the path.")
         files = {name: _one_map(name, Path(path), Path(source.name)) for name, path in modalities.items()}
         return [ImageFile(source.name, source, {name: file for name, file in files.items() if file is not None})]
-    aside = [Path(out).resolve(), *(Path(path).resolve() for path in modalities.values())]
-    names = [Path(n) for n in _below(source, _PICTURES, notes) if not _is_in((source / n).resolve(), aside, source)]
+    root = source.resolve()
+    if out and Path(out).resolve() == root:
+        raise UsageError(f"Expected --out to be another folder than the images' but got {out!r} for both; choose one.")
+    other = [Path(path).resolve() for path in (*modalities.values(), *([out] if out else []))]
+    aside = [folder for folder in other if folder != root and folder.is_relative_to(root)]
+    found_names = [Path(name) for name in _below(source, _PICTURES, notes)]
+    names = [n for n in found_names if not any((root / n).is_relative_to(folder) for folder in aside)]
     if not names:
         raise DataError(
             f"Expected images in {image!r} but got none ({', '.join(sorted(_PICTURES))}); give their folder."
@@ -97,11 +102,6 @@ def _below(folder: Path, suffixes: set[str], notes: list[str]) -> list[str]:
 def _as_counted(name: str) -> list[tuple[int, int, str]]:
     """A key that puts ``image 9`` before ``image 10``."""
     return [(1, int(word), "") if word.isdigit() else (0, 0, word) for word in re.split(r"([0-9]+)", name)]
-
-
-def _is_in(path: Path, folders: list[Path], source: Path) -> bool:
-    """Whether a file lies in one of the folders that hold other things, unless that is the folder itself."""
-    return any(path.is_relative_to(folder) for folder in folders if folder != source.resolve())
 
 
 def _one_map(name: str, path: Path, image: Path) -> Path | None:

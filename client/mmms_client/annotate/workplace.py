@@ -127,7 +127,7 @@ class Workplace:
         async with self._opening.setdefault(index, asyncio.Lock()):
             if index not in self._images:
                 arguments = (index, self.project.images[index], self.project, self.link, self.reading, self._on_change)
-                self._images[index] = await OpenImage.open(*arguments, threshold=self.threshold)
+                self._images[index] = await OpenImage.open(*arguments, threshold=self.threshold, masks=self.masks)
             image = self._images.pop(index)
             self._images[index] = image  # the last one used is the last one closed
         await self._close_idle()
