@@ -16,8 +16,8 @@ import torch
 from mmms_client.errors import DataError, OutputError, UsageError
 from mmms_training.checkpoint import load_model, read_checkpoint, save_checkpoint, stored_weights
 from mmms_training.config import TrainConfig, override
-from mmms_training.data import SyntheticSamples, choose_target
-from mmms_training.loop import CHECKPOINT_NAME, Trainer, learning_rate
+from mmms_training.data import choose_target
+from mmms_training.loop import Trainer
 from mmms_training.model.mmms import build_mmms
 from mmms_training.presets import preset
 
