@@ -122,6 +122,8 @@ def batches(samples: Dataset[Any], share: int, workers: int) -> Iterable[dict[st
         share,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
+        # never a plain fork: this process has threads (OpenCV, TensorBoard, CUDA) whose locks a fork would inherit held
+        multiprocessing_context="forkserver" if workers else None,
         worker_init_fn=_single_thread,
         collate_fn=_collate,
     )
