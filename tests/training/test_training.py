@@ -15,8 +15,8 @@ import torch
 
 from mmms_client.errors import DataError, OutputError, UsageError
 from mmms_training.checkpoint import load_model, read_checkpoint, save_checkpoint, stored_weights
-from mmms_training.config import TrainConfig, override
-from mmms_training.data import choose_target
+from mmms_training.config import TrainConfig, network_of, override, read_recipe, steps_of
+from mmms_training.data import TrainingSamples, choose_target
 from mmms_training.loop import Trainer
 from mmms_training.model.mmms import build_mmms
 from mmms_training.presets import preset

@@ -136,6 +136,40 @@ def claim(
     run_claim(plan, make_config(options, "claim"), click.echo)
 
 
+@cli.command()
+@click.option("--root", type=click.Path(path_type=Path), required=True, help="Folders with rgb/ and labels/.")
+@click.option("--checkpoint", default="nano", show_default=True, help="A checkpoint, or `nano` for the shipped one.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for results.")
+@click.option("--resolution", type=int, default=320, show_default=True, help="Of all methods, px.")
+@click.option("--tuning-scenes", type=click.IntRange(min=1), default=12, show_default=True)
+@click.option("--scale", "scales", multiple=True, metavar="NAME=FACTOR[:OFFSET[:INVALID]]", help="Unit of a modality.")
+def real(root: Path, checkpoint: str, out: Path, resolution: int, tuning_scenes: int, scales: tuple[str, ...]) -> None:
+    """Measure a checkpoint against GrabCut and random walker on real photos."""
+    from mmms_training.checkpoint import find_checkpoint
+    from mmms_training.real_images import RealPlan, run_real
+
+    run_real(RealPlan(root, find_checkpoint(checkpoint), out, resolution, tuning_scenes, scales), click.echo)
+
+
+@cli.command()
+@click.option("--claim", "claim_folder", type=click.Path(path_type=Path), help="What `claim` wrote.")
+@click.option("--real", "real_folder", type=click.Path(path_type=Path), help="What `real` wrote.")
+@click.option("--docs", type=click.Path(path_type=Path), default=Path("docs"), show_default=True)
+def results(claim_folder: Path | None, real_folder: Path | None, docs: Path) -> None:
+    """Put measurements into DOCS/results/*.json and write DOCS/results.md from those; print it."""
+    from mmms_client.files import write_text_atomically
+    from mmms_training.results import CLAIM_FILE, REAL_FILE, collect_claim, collect_real, store
+    from mmms_training.results_page import results_page
+
+    if claim_folder is not None:
+        store(collect_claim(claim_folder), docs / "results" / CLAIM_FILE)
+    if real_folder is not None:
+        store(collect_real(real_folder), docs / "results" / REAL_FILE)
+    page = results_page(docs / "results")
+    write_text_atomically(docs / "results.md", page)
+    click.echo(page)
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
