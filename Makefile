@@ -14,9 +14,12 @@ RESOLUTION ?= 448
 SHIPPED := checkpoints/nano.safetensors:cpu:448
 OUT ?= $(if $(filter $(SHIPPED),$(CHECKPOINT):$(TARGET):$(RESOLUTION)),model_repository,build/$(notdir $(basename $(CHECKPOINT)))-$(TARGET)-$(RESOLUTION))
 EXPORT_FLAGS ?=
+CLAIM ?= build/claim
+CLAIM_FLAGS ?=
+REAL ?=
 TEST_FLAGS ?=
 
-.PHONY: help demo setup lint format test test-slow export perf train samples clean
+.PHONY: help demo setup lint format test test-slow export perf train claim results samples clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -74,6 +77,13 @@ $(PAPER)+%: | $(VENV)/.dev-stamp
 
 train: $(VENV)/.dev-stamp ## Train the shipped nano checkpoint again, from nothing (resumes)
 	PATH="$(CURDIR)/$(BIN):$$PATH" training/recipes/nano.sh build/train-nano
+
+claim: $(VENV)/.dev-stamp ## Train and measure the networks of docs/results.md: hours (resumes); CLAIM_FLAGS
+	PATH="$(CURDIR)/$(BIN):$$PATH" training/recipes/claim.sh $(CLAIM) $(CLAIM_FLAGS)
+
+results: $(VENV)/.dev-stamp ## REAL=FOLDER: measure on real photos too; write docs/results.md and print it
+	$(if $(REAL),$(BIN)/mmms-train real --root $(REAL) --checkpoint $(CHECKPOINT) --out build/real)
+	$(BIN)/mmms-train results $(if $(REAL),--real build/real) $(if $(wildcard $(CLAIM)/results),--claim $(CLAIM))
 
 samples: $(VENV)/.dev-stamp ## Write the sample pair of the demo again
 	$(BIN)/python samples/make_samples.py

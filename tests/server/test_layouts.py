@@ -18,9 +18,10 @@ from mmms_export.exporter import export, load_source
 from mmms_export.parity import spread_random_head
 from mmms_export.repository import Target
 from mmms_server.process import ServerProcess
-from mmms_training.config import TrainConfig
-from mmms_training.loop import CHECKPOINT_NAME, Trainer
+from mmms_training.config import TrainConfig, override, read_recipe
+from mmms_training.loop import Trainer
 from mmms_training.predictor import model_contract
+from mmms_training.run_state import CHECKPOINT_NAME
 
 SEEDS = (5_000_000_001, 5_000_000_002, 5_000_000_003)
 SIDE = 192
@@ -60,7 +61,8 @@ def test_thermal_sets_with_the_shipped_network(layout: LayoutName, nano_server: 
 def test_every_set_with_a_network_of_its_sensors(
     layout: LayoutName, sensors: list[str], server_extra: None, tmp_path: Path
 ) -> None:
-    config = TrainConfig(
+    config = dataclasses.replace(
+        override(TrainConfig(), read_recipe("nano")),
         modalities=tuple(sensors), resolution=96, scene_px=96, batch_size=4, steps=30, warmup_steps=5,
         feature_steps=20, min_area_px=16, workers=0, learning_rate=3e-3, crop_scale=(0.6, 1.0),
     )  # fmt: skip

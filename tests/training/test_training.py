@@ -15,21 +15,30 @@ import torch
 
 from mmms_client.errors import DataError, OutputError, UsageError
 from mmms_training.checkpoint import load_model, read_checkpoint, save_checkpoint, stored_weights
-from mmms_training.config import TrainConfig, override
-from mmms_training.data import SyntheticSamples, choose_target
-from mmms_training.loop import CHECKPOINT_NAME, Trainer, learning_rate
+from mmms_training.config import TrainConfig, network_of, override, read_recipe, steps_of
+from mmms_training.data import TrainingSamples, choose_target
+from mmms_training.loop import Trainer
 from mmms_training.model.mmms import build_mmms
 from mmms_training.presets import preset
+from mmms_training.run_state import CHECKPOINT_NAME
+from mmms_training.schedule import learning_rate
+from mmms_training.sources import open_source
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
     "resolution=64", "scene_px=64", "batch_size=2", "surfaces_per_image=2", "steps=6", "workers=0", "is_bf16=false",
     "min_area_px=8", "warmup_steps=2", "checkpoint_every=2", "log_every=1", "feature_steps=0", "learning_rate=0.001",
+    "pictures_every=0",
 ]  # fmt: skip
 
 
 def small(*more: str) -> TrainConfig:
-    return override(TrainConfig(), [*SMALL, *more])
+    return override(TrainConfig(), [*read_recipe("nano"), *SMALL, *more])
+
+
+def samples_of(config: TrainConfig, length: int = 8, first: int = 0) -> TrainingSamples:
+    modalities = network_of(config).modalities
+    return TrainingSamples(config, modalities, open_source(config, modalities), length, first)
 
 
 def losses(out: Path) -> list[float]:
@@ -102,7 +111,7 @@ def test_network_without_lateral_connections_starts_one_that_has_them(tmp_path: 
 
 def test_command_line_trains_and_publishes(tmp_path: Path) -> None:
     settings = [f"--set={s}" for s in small_settings("steps=2")]
-    command = [sys.executable, "-c", "from mmms_training.cli import main; main()"]
+    command = [sys.executable, "-c", "from mmms_training.cli import main; main()", "--recipe", "nano"]
     out, published = tmp_path / "run", tmp_path / "nano.safetensors"
     done = subprocess.run(
         [*command, "--out", str(out), "--publish", str(published), *settings],
@@ -132,7 +141,7 @@ def test_recipe_of_nano_has_settings_that_exist_and_phases_that_follow_each_othe
     before = "nothing"
     for _, name, start, *settings in (shlex.split(line) for line in text.splitlines() if re.match(r"phase \d", line)):
         assert start == before
-        config = override(TrainConfig(), settings)
+        config = override(TrainConfig(), [*read_recipe("nano"), *settings])
         assert config.steps > 0 and config.resolution % 32 == 0
         before = name
     assert f'cp "$out/{before}/nano.safetensors" "$out/nano.safetensors"' in text  # what is shipped is the last phase
@@ -149,34 +158,46 @@ def test_settings_reach_nested_values() -> None:
 
 
 def test_learning_rate_warms_up_and_ends_low() -> None:
-    config = override(TrainConfig(), ["warmup_steps=10", "steps=100", "learning_rate=1.0", "final_share=0.1"])
-    assert learning_rate(0, config) == pytest.approx(0.1)
-    assert learning_rate(9, config) == pytest.approx(1.0)
-    assert learning_rate(100, config) == pytest.approx(0.1)
+    settings = ["warmup_steps=10", "steps=100", "learning_rate=1.0", "final_share=0.1", "schedule=cosine"]
+    config = override(TrainConfig(), settings)
+    assert learning_rate(0, config, 1) == pytest.approx(0.1)
+    assert learning_rate(9, config, 1) == pytest.approx(1.0)
+    assert learning_rate(100, config, 1) == pytest.approx(0.1)
     longer = override(config, ["schedule_steps=190"])
-    assert learning_rate(100, longer) == pytest.approx(0.55)  # half way down
+    assert learning_rate(100, longer, 1) == pytest.approx(0.55)  # half way down
+
+
+@pytest.mark.parametrize(
+    ("dataset", "images", "epochs", "drop"),
+    [("mfnet", 784, 100, 95), ("deliver", 3983, 100, 95), ("fmb", 1220, 400, 390)],
+)
+def test_papers_schedule_is_the_default(dataset: str, images: int, epochs: int, drop: int) -> None:
+    config = TrainConfig(dataset=dataset)
+    assert steps_of(config, images) == round(epochs * images / 8)
+    before, after = (round(epoch * images / 8) for epoch in (drop - 0.1, drop + 0.1))
+    assert learning_rate(before, config, images) == pytest.approx(5e-5)
+    assert learning_rate(after, config, images) == pytest.approx(5e-6)
 
 
 def test_samples_depend_on_seed_and_number_alone() -> None:
-    config, modalities = small(), preset("nano").modalities
-    one = SyntheticSamples(config, modalities, 10)[7]
-    other = SyntheticSamples(config, modalities, 10, first=5)[2]
+    one = samples_of(small()).sample(7)
+    again = samples_of(small(), first=2)  # two images per step
+    other = again[3]
+    assert isinstance(other, dict) and again.numbers[3] == 7
     assert all(np.array_equal(one[k], other[k]) for k in ("image", "labels", "presence"))
     assert one["image"].shape == (3, 64, 64) and one["image"].dtype == np.uint8
     assert [m.shape for m in one["modalities"]] == [(1, 64, 64), (1, 64, 64)]
 
 
 def test_absent_modality_is_all_zeros_in_a_sample() -> None:
-    samples = SyntheticSamples(small("modality_dropout=1.0"), preset("nano").modalities, 2)
-    sample = samples[0]
+    sample = samples_of(small("modality_dropout=1.0")).sample(0)
     assert sample["presence"].sum() == 0 and all(not m.any() for m in sample["modalities"])
 
 
 def test_image_dropout_leaves_the_other_sensors_to_learn_from() -> None:
-    names = preset("nano").modalities
-    clear = SyntheticSamples(small("modality_dropout=0.0"), names, 8)
-    dark = SyntheticSamples(small("modality_dropout=0.0", "image_dropout=1.0"), names, 8)
-    for a, b in ((clear[i], dark[i]) for i in range(8)):
+    clear = samples_of(small("modality_dropout=0.0"))
+    dark = samples_of(small("modality_dropout=0.0", "image_dropout=1.0"))
+    for a, b in ((clear.sample(i), dark.sample(i)) for i in range(8)):
         assert b["image"].astype(np.float32).std(axis=(1, 2)).max() < 0.6 * a["image"].astype(np.float32).std()
         assert all(np.array_equal(x, y) for x, y in zip(a["modalities"], b["modalities"], strict=True))
 
@@ -184,7 +205,7 @@ def test_image_dropout_leaves_the_other_sensors_to_learn_from() -> None:
 def test_targets_are_never_smaller_than_asked() -> None:
     labels = np.zeros((32, 32), np.int16)
     labels[:2, :2], labels[10:, 10:] = 1, 2
-    labels[5, 5] = 255
+    labels[5, 5] = -1
     rng = np.random.default_rng(0)
     for _ in range(50):
         target = choose_target(labels, small("min_area_px=8"), rng)
@@ -247,26 +268,3 @@ def test_full_disk_leaves_the_checkpoint_before_untouched(tmp_path: Path, monkey
     with pytest.raises(OutputError, match=r"a\.safetensors"):
         save_checkpoint(path, preset("nano"), {"w": torch.ones(1)}, {})
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
-
-
-def test_two_processes_train_one_network(tmp_path: Path) -> None:
-    """Under torchrun: one log, one checkpoint, and gradients that are the mean over both processes' samples."""
-    settings = [f"--set={s}" for s in small_settings("steps=2")]
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        "-m",
-        "mmms_training",
-    ]
-    done = subprocess.run([*launch, "--out", str(tmp_path), *settings], capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert len(losses(tmp_path)) == 2
-    together = read_checkpoint(tmp_path / CHECKPOINT_NAME)
-    alone = Trainer(small("steps=2"), tmp_path / "alone")
-    alone.run(silent)
-    weights = read_checkpoint(tmp_path / "alone" / CHECKPOINT_NAME).weights
-    assert together.training["steps_done"] == 2
-    assert any(not torch.equal(together.weights[name], weights[name]) for name in weights)

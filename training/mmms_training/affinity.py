@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from mmms_training.model.parallel_fpn import SCALES
 
 _SCALES = SCALES[:3]  # at H/32 a pixel covers several surfaces
-_IGNORE = 255
 
 
 class AffinityLoss(nn.Module):
@@ -35,7 +34,7 @@ class AffinityLoss(nn.Module):
         self.reach = reach
 
     def forward(self, mixed: Sequence[Tensor], labels: Tensor) -> Tensor:
-        """Maps [B, C_i, S / i, S / i] and labels int [B, S, S] (0 nothing, 255 ignore) -> scalar."""
+        """Maps [B, C_i, S / i, S / i] and labels int [B, S, S] (above 0: surfaces) -> scalar, the mean over images."""
         total = labels.new_zeros((), dtype=torch.float32)
         for index, (project, scale) in enumerate(zip(self.projections, _SCALES, strict=True)):
             embedding = F.normalize(project(mixed[index]).float(), dim=1)
@@ -54,7 +53,7 @@ class AffinityLoss(nn.Module):
         near_ys, near_xs = (ys + steps[0]).clamp(0, height - 1), (xs + steps[1]).clamp(0, width - 1)
         a, b = embedding[:, :, ys, xs], embedding[:, :, near_ys, near_xs]  # [B, width, points]
         la, lb = labels[:, ys, xs], labels[:, near_ys, near_xs]
-        ok_a, ok_b = ((x > 0) & (x != _IGNORE) for x in (la, lb))
+        ok_a, ok_b = (x > 0 for x in (la, lb))
         near = ((a * b).sum(1), la == lb, ok_a & ok_b)
         far = (
             torch.einsum("bcn,bcm->bnm", a, a),
@@ -65,7 +64,10 @@ class AffinityLoss(nn.Module):
 
 
 def _balanced(logit: Tensor, same: Tensor, is_valid: Tensor) -> Tensor:
-    """Cross-entropy in which the pairs of one surface weigh as much as those of two."""
+    """Cross-entropy of pairs [B, ...] in which those of one surface weigh as much as those of two, in each image."""
     loss = F.binary_cross_entropy_with_logits(logit, same.float(), reduction="none")
-    parts = [(loss * mask).sum() / mask.sum().clamp(min=1) for mask in (same & is_valid, ~same & is_valid)]
-    return 0.5 * (parts[0] + parts[1])
+    parts = [
+        (loss * mask).flatten(1).sum(1) / mask.flatten(1).sum(1).clamp(min=1)
+        for mask in (same & is_valid, ~same & is_valid)
+    ]
+    return 0.5 * (parts[0] + parts[1]).mean()

@@ -64,6 +64,21 @@ def save_checkpoint(
     write_bytes_atomically(path, save(tensors, metadata))
 
 
+def find_checkpoint(name: str) -> Path:
+    """The file of a checkpoint: a path, or the name of one in ``checkpoints/`` here or beside the sources.
+
+    Raises :class:`DataError` if there is none.
+    """
+    places = [Path(name), Path("checkpoints") / f"{name}.safetensors"]
+    places.append(Path(__file__).resolve().parents[2] / "checkpoints" / f"{name}.safetensors")
+    for place in places:
+        if place.is_file():
+            return place
+    raise DataError(
+        f"Expected a checkpoint file, or a name in checkpoints/, but got {name!r}; give the path of a file."
+    )
+
+
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint. Raises :class:`DataError` when it is missing, broken or of another format."""
     if not path.is_file():

@@ -1,104 +1,174 @@
-"""Training samples: a scene, cut and shown exactly as the client would show it to the served network.
+"""Training samples: an image, cut and shown exactly as the client would show it to the served network.
 
-Resizing and scaling are those of :mod:`mmms_client.geometry`, so that training and serving cannot drift apart. Sample
-number ``i`` of a run depends on the run's seed and ``i`` alone: a resumed run sees the data that it would have seen.
+Resizing and scaling are those of :mod:`mmms_client.geometry`, so that training and serving cannot drift apart.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from mmms_client.contract import ModalitySpec
-from mmms_client.geometry import Frame, Region, modality_to_network, scale_modality
-from mmms_eval.synthetic import Scene, SceneConfig, render_scene
+from mmms_client.errors import DataError, MMMSError
+from mmms_client.geometry import Frame, modality_to_network, scale_modality
+from mmms_eval.datasets import Sample
+from mmms_training.augmentation import jitter, labels_to_network, mirror, obscure, random_region
 from mmms_training.config import TrainConfig
 from mmms_training.parallel import ProcessGroup
+from mmms_training.sources import Source
 
-SEEDS_PER_RUN = 10_000_000
-FIRST_HELD_OUT_SEED = 1_000_000_000  # training seeds stay below; the bench uses seeds from 2e9 on
-SCENES_IN_TURN = 96
-IGNORE_LABEL = 255
+_CUTS = 10  # tried before the whole image is taken
+_IMAGES = 100  # tried before a data set is called useless
 
 
-class SyntheticSamples(Dataset[dict[str, NDArray[Any]]]):
-    """Endless synthetic scenes as network inputs.
+class TrainingSamples(Dataset[dict[str, Any] | MMMSError]):
+    """Network inputs by number, of the images that this process has to work on.
 
-    A sample holds ``image`` uint8 [3, S, S], ``modalities`` a list of float16 [C, S, S], ``presence`` float32 [M] and
-    ``labels`` int16 [S, S] (surface ids, 0 nothing, 255 ignore).
+    A sample holds ``number``, ``image`` uint8 [3, S, S], ``modalities`` a list of float16 [C, S, S], ``presence``
+    float32 [M] and ``labels`` int32 [S, S] (surface ids, 0 nothing, -1 ignore), in which at least one surface is large
+    enough to be a target. An error that a person can mend is returned in its place: see :func:`batches`.
     """
 
     def __init__(
         self,
         config: TrainConfig,
         modalities: tuple[ModalitySpec, ...],
-        length: int,
-        first: int = 0,
+        source: Source,
+        steps: int,
+        first_step: int = 0,
         group: ProcessGroup | None = None,
     ) -> None:
         self.config = config
         self.modalities = modalities
-        self.length = length
-        self.first = first
-        self.rank, self.size = (group.rank, group.size) if group else (0, 1)
-        self._pool: OrderedDict[int, Scene] = OrderedDict()
-        self.scene = SceneConfig(size_hw=(config.scene_px, config.scene_px), invisible_share=config.invisible_share)
+        self.source = source
+        rank, size = (group.rank, group.size) if group else (0, 1)
+        self.share = config.batch_size // size  # images of one step for this process
+        self.numbers = [
+            step * config.batch_size + rank * self.share + place
+            for step in range(first_step, steps)
+            for place in range(self.share)
+        ]
 
     def __len__(self) -> int:
-        return self.length - self.first
+        return len(self.numbers)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        number = (self.first + index) * self.size + self.rank
+    def __getitem__(self, index: int) -> dict[str, Any] | MMMSError:
+        try:
+            return self.sample(self.numbers[index])
+        except MMMSError as error:
+            return error
+
+    def sample(self, number: int) -> dict[str, Any]:
+        """Sample ``number`` of the run. Raises :class:`DataError` if no image has a surface that is large enough."""
         rng = np.random.default_rng((self.config.seed, number))
-        names = [m.name for m in self.modalities]
-        scene = self._scene(self.first + index, names)
-        frame = Frame.of(
-            (scene.labels.shape[0], scene.labels.shape[1]), self.config.resolution, _random_region(self.config, rng)
-        )
-        is_flipped = rng.random() < 0.5
-        presence = (rng.random(len(names)) >= self.config.modality_dropout).astype(np.float32)
-        image = frame.image_to_network(scene.image)
-        if self.config.photometric:
-            image = jitter(image, rng)
-        if presence.any() and rng.random() < self.config.image_dropout:
-            image = obscure(image, rng)
-        maps = [
-            modality_to_network(scale_modality(scene.modalities[m.name], m), m, frame) * presence[i]
-            for i, m in enumerate(self.modalities)
-        ]
-        labels = _labels_to_network(scene.labels, frame)
-        if is_flipped:
-            image, labels = image[:, :, ::-1], labels[:, ::-1]
-            maps = [m[:, :, ::-1] for m in maps]
+        image, frame, labels = self._cut(number, rng)
+        is_mirrored = rng.random() < self.config.flip_share
+        rgb, maps, presence = self._look(image, frame, rng)
+        turn = mirror if is_mirrored else np.asarray
         return {
-            "image": np.ascontiguousarray(image),
-            "modalities": [np.ascontiguousarray(m.astype(np.float16)) for m in maps],
+            "number": number,
+            "image": np.ascontiguousarray(turn(rgb)),
+            "modalities": [np.ascontiguousarray(turn(values)) for values in maps],
             "presence": presence,
-            "labels": np.ascontiguousarray(labels.astype(np.int16)),
+            "labels": np.ascontiguousarray(turn(labels)),
         }
 
-    def _scene(self, number: int, names: list[str]) -> Scene:
-        """The scene of a sample: ``SCENES_IN_TURN`` scenes come round ``scene_reuse`` times, then the next ones."""
-        lap, place = divmod(number, SCENES_IN_TURN)
-        scene = (lap // self.config.scene_reuse) * SCENES_IN_TURN + place
-        seed = (self.config.seed * SEEDS_PER_RUN + scene * self.size + self.rank) % FIRST_HELD_OUT_SEED
-        if seed not in self._pool:
-            self._pool[seed] = render_scene(seed, self.scene, modalities=names)
-            while len(self._pool) > SCENES_IN_TURN:
-                self._pool.popitem(last=False)
-        return self._pool[seed]
+    def _cut(self, number: int, rng: np.random.Generator) -> tuple[Sample, Frame, NDArray[np.int32]]:
+        """An image and a cut of it with a usable surface: of this number, or, if it has none, of those after it."""
+        for near in range(_IMAGES):
+            sample = self.source.sample(number + near)
+            height, width = sample.labels.shape
+            for cut in range(_CUTS + 1):
+                region = random_region((height, width), self.config, rng) if cut < _CUTS else None
+                frame = Frame.of((height, width), self.config.resolution, region)
+                labels = labels_to_network(sample.labels, frame)
+                if has_target(labels, self.config.min_area_px):
+                    return sample, frame, labels
+        raise no_target(self.config, _IMAGES)
+
+    def _look(
+        self, sample: Sample, frame: Frame, rng: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], list[NDArray[np.float16]], NDArray[np.float32]]:
+        """The network's view of a cut: RGB, modalities, presence."""
+        config, names = self.config, [m.name for m in self.modalities]
+        is_there = np.array([name in sample.modalities for name in names], bool)
+        presence = (is_there & (rng.random(len(names)) >= config.modality_dropout)).astype(np.float32)
+        image = frame.image_to_network(sample.image)
+        if config.photometric:
+            image = jitter(image, rng)
+        if presence.any() and rng.random() < config.image_dropout:
+            image = obscure(image, rng)
+        side = config.resolution
+        maps = [
+            modality_to_network(scale_modality(sample.modalities[m.name], m), m, frame).astype(np.float16)
+            if is_present
+            else np.zeros((m.channels, side, side), np.float16)
+            for m, is_present in zip(self.modalities, presence, strict=True)
+        ]
+        return image, maps, presence
 
 
-def choose_target(labels: NDArray[np.int16], config: TrainConfig, rng: np.random.Generator) -> NDArray[np.bool_] | None:
+def batches(samples: Dataset[Any], share: int, workers: int) -> Iterable[dict[str, Any]]:
+    """Batches of ``share`` samples. Raises what a sample has in its place: a worker's own exception would arrive as
+    the text of a traceback.
+    """
+    loader: DataLoader[Any] = DataLoader(
+        samples,
+        share,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        # never a plain fork: this process has threads (OpenCV, TensorBoard, CUDA) whose locks a fork would inherit held
+        multiprocessing_context="forkserver" if workers else None,
+        worker_init_fn=_single_thread,
+        collate_fn=_collate,
+    )
+    for batch in loader:
+        if isinstance(batch, MMMSError):
+            raise batch
+        yield batch
+
+
+def _collate(samples: list[Any]) -> Any:
+    return next((s for s in samples if isinstance(s, MMMSError)), None) or default_collate(samples)
+
+
+def has_target(labels: NDArray[np.integer[Any]], min_area_px: int) -> bool:
+    """Whether a label map has a surface of at least ``min_area_px``."""
+    counts = np.bincount(labels[labels > 0].ravel())
+    return bool(counts.size and counts.max() >= min_area_px)
+
+
+def check_usable(config: TrainConfig, source: Source) -> None:
+    """Raise :class:`DataError` unless an image of the source, seen whole, has a surface that can be a target.
+
+    Called before a run writes anything; reads until the first such image.
+    """
+    for number in range(len(source)):
+        labels = source.sample(number).labels
+        frame = Frame.of((labels.shape[0], labels.shape[1]), config.resolution, None)
+        if has_target(labels_to_network(labels, frame), config.min_area_px):
+            return
+    raise no_target(config, len(source))
+
+
+def no_target(config: TrainConfig, images: int) -> DataError:
+    return DataError(
+        f"Expected a surface of at least {config.min_area_px} px (at {config.resolution} px) in {config.dataset!r} but "
+        f"got none in {images} images; check the labels, or lower min_area_px."
+    )
+
+
+def choose_target(
+    labels: NDArray[np.integer[Any]], config: TrainConfig, rng: np.random.Generator
+) -> NDArray[np.bool_] | None:
     """One target bool [S, S]: a surface, one part of it, or two surfaces; ``None`` if none is large enough."""
     ids, counts = np.unique(labels, return_counts=True)
-    usable = ids[(counts >= config.min_area_px) & (ids > 0) & (ids != IGNORE_LABEL)]
+    usable = ids[(counts >= config.min_area_px) & (ids > 0)]
     if not len(usable):
         return None
     kind = rng.random()
@@ -113,45 +183,8 @@ def choose_target(labels: NDArray[np.int16], config: TrainConfig, rng: np.random
     return target
 
 
-def jitter(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Random gamma, contrast, brightness and colour cast of RGB uint8 [3, H, W]."""
-    value = image.astype(np.float32) / 255.0
-    value = value ** rng.uniform(0.75, 1.35)
-    value = (value - 0.5) * rng.uniform(0.75, 1.25) + 0.5 + rng.uniform(-0.1, 0.1)
-    value *= rng.uniform(0.9, 1.1, size=(3, 1, 1)).astype(np.float32)
-    if rng.random() < 0.1:
-        value = np.repeat(value.mean(0, keepdims=True), 3, 0)
-    return (np.clip(value, 0, 1) * 255.0 + 0.5).astype(np.uint8)
+def _single_thread(_worker: int) -> None:
+    import torch
 
-
-def obscure(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """RGB uint8 [3, H, W] of a camera that sees little or nothing: night with sensor noise, dense fog, covered lens.
-
-    What is left to learn from is the other sensor.
-    """
-    value = image.astype(np.float32) / 255.0
-    kind = rng.integers(3)
-    if kind == 0:
-        value = value * rng.uniform(0.0, 0.12) + rng.uniform(0.0, 0.06)
-        value += rng.normal(0.0, rng.uniform(0.01, 0.06), value.shape).astype(np.float32)
-    elif kind == 1:
-        left = rng.uniform(0.02, 0.25)
-        value = value * left + (1.0 - left) * rng.uniform(0.6, 0.95)
-        value += rng.normal(0.0, 0.01, value.shape).astype(np.float32)
-    else:
-        value = np.broadcast_to(rng.uniform(0.0, 1.0, (3, 1, 1)).astype(np.float32), value.shape)
-    return (np.clip(value, 0, 1) * 255.0 + 0.5).astype(np.uint8)
-
-
-def _random_region(config: TrainConfig, rng: np.random.Generator) -> Region:
-    low, high = config.crop_scale
-    width, height = (max(16, round(config.scene_px * rng.uniform(low, high))) for _ in range(2))
-    x0 = int(rng.integers(config.scene_px - width + 1))
-    y0 = int(rng.integers(config.scene_px - height + 1))
-    return Region(x0, y0, width, height)
-
-
-def _labels_to_network(labels: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
-    r, side = frame.region, (frame.resolution, frame.resolution)
-    box = (r.x0, r.y0, r.x0 + r.width, r.y0 + r.height)
-    return np.asarray(Image.fromarray(labels).resize(side, Image.Resampling.NEAREST, box=box))
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)

@@ -9,13 +9,13 @@ import numpy as np
 
 from mmms_client.errors import UsageError
 from mmms_eval.datasets.sample import IGNORE, DatasetOptions, Sample
-from mmms_eval.synthetic import MODALITIES, SceneConfig, render_scene
+from mmms_eval.synthetic import MODALITIES, Scene, SceneConfig, render_scene
 
 FIRST_HELD_OUT_SEED = 2_000_000_000
 SEED_LIMIT = 2**32
 DEFAULT_IMAGES = 50
 SMALLEST_SIDE_PX = 32
-IGNORE_IN_SCENE = 255  # in Scene.labels
+_IGNORE_IN_SCENE = 255  # in Scene.labels
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,7 @@ class SyntheticDataset:
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < self.length:
             raise IndexError(index)
-        scene = render_scene(self.first_seed + index, self.config, self.rendered)
-        labels = scene.labels.astype(np.int32)
-        labels[scene.labels == IGNORE_IN_SCENE] = IGNORE
-        names = dict(enumerate(scene.names, 1))
-        return Sample(f"seed-{scene.seed}", scene.image, scene.modalities, labels, names)
+        return scene_sample(render_scene(self.first_seed + index, self.config, self.rendered))
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -56,6 +52,13 @@ class SyntheticDataset:
             "invisible_share": self.config.invisible_share,
             "modalities": list(self.modality_names),
         }
+
+
+def scene_sample(scene: Scene) -> Sample:
+    """A scene as a sample of a data set."""
+    labels = scene.labels.astype(np.int32)
+    labels[scene.labels == _IGNORE_IN_SCENE] = IGNORE
+    return Sample(f"seed-{scene.seed}", scene.image, scene.modalities, labels, dict(enumerate(scene.names, 1)))
 
 
 def open_synthetic(options: DatasetOptions) -> SyntheticDataset:

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from mmms_client.predictor import Predictor
 from mmms_client.triton_predictor import TritonPredictor
-from mmms_eval.datasets.sample import IGNORE, Sample
-from mmms_eval.datasets.synthetic import IGNORE_IN_SCENE
+from mmms_eval.datasets.sample import Sample
+from mmms_eval.datasets.synthetic import scene_sample
 from mmms_eval.protocol import EvaluationProtocol
 from mmms_eval.runner import evaluate
 from mmms_eval.time_split import split_times
@@ -36,9 +34,7 @@ class Drawn:
         return self.count
 
     def __getitem__(self, index: int) -> Sample:
-        shown = scene(self.first + index, self.modality_names)
-        labels = np.where(shown.labels == IGNORE_IN_SCENE, IGNORE, shown.labels.astype(np.int32))
-        return Sample(f"scene-{index}", shown.image, dict(shown.modalities), labels)
+        return scene_sample(scene(self.first + index, self.modality_names))
 
     def describe(self) -> dict[str, Any]:
         return {"name": self.name, "images": self.count}

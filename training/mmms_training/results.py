@@ -1,0 +1,138 @@
+"""From measurements to the numbers of ``docs/results.md``: means, gains and their paired bootstrap intervals.
+
+A gain is what the RGB network needs minus what the other one needs, on the same images: above 0, sensors save clicks.
+The interval draws images with replacement; the seeds of a network are pooled, so that each image counts with all of
+its surfaces under all seeds. The gain of each seed is given beside it, because an interval over images does not know
+how much the training itself scatters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmms_client.errors import DataError
+from mmms_client.files import make_folder, write_text_atomically
+from mmms_eval.compare import Comparison, compare
+from mmms_eval.results import ImageResult
+from mmms_eval.stored import StoredEvaluation, read_evaluation
+from mmms_eval.summary import Summary, summarise
+from mmms_training.claim import TRAINED_SHARE, VARIANTS
+
+CLAIM_FILE, REAL_FILE = "claim.json", "real.json"
+METRICS = ("NoC@80", "NoC@90", "NoCMS@(80,70)", "FRMS@(80,70)")
+_NAME = re.compile(r"(?P<name>.+)-seed(?P<seed>\d+)-invisible(?P<share>\d+)\.json")
+Numbers = dict[str, Any]
+
+
+def collect_claim(folder: Path) -> Numbers:
+    """The numbers of a folder that ``mmms-train claim`` wrote.
+
+    Raises :class:`DataError` if there is nothing to compare with, or a file is broken.
+    """
+    found = _read_results(folder / "results")
+    seeds = sorted({seed for _, seed, _ in found})
+    if not any(name == "rgb" for name, _, _ in found):
+        raise DataError(
+            f"Expected results of the network 'rgb' in {str(folder)!r} but got none; run `mmms-train claim --out "
+            f"{folder}` first."
+        )
+    order = [variant.name for variant in VARIANTS]
+    cells = sorted({(share, name) for name, _, share in found}, key=lambda c: (c[0], order.index(c[1])))
+    rows = []
+    for share, name in cells:
+        ours = {seed: found[name, seed, share] for seed in seeds if (name, seed, share) in found}
+        rgb = {seed: found["rgb", seed, share] for seed in ours if ("rgb", seed, share) in found}
+        row: Numbers = {"network": name, "share": share, "seeds": list(ours), **_means(_pooled(list(ours.values())))}
+        if name != "rgb" and set(rgb) == set(ours):
+            row["gain"] = _gains(_pooled(list(ours.values())), _pooled(list(rgb.values())))
+            row["gain_by_seed"] = {
+                str(seed): {m: g["gain"] for m, g in _gains(ours[seed], rgb[seed]).items()} for seed in ours
+            }
+        rows.append(row)
+    return {"trained_share": TRAINED_SHARE, "seeds": seeds, **_how_trained(folder), "rows": rows}
+
+
+def collect_real(folder: Path) -> Numbers:
+    """The numbers of a folder that ``mmms-train real`` wrote: each method, and the network against it."""
+    files = [file for file in sorted(folder.glob("*.json")) if file.name != "settings.json"]
+    runs = [read_evaluation(file) for file in files]
+    ours = [run for run in runs if run.name.endswith("RGB alone")]
+    if not ours:
+        raise DataError(f"Expected results of a network in {str(folder)!r} but got none; run `mmms-train real` first.")
+    rows = []
+    for run in sorted(runs, key=lambda run: run is not ours[0]):
+        row: Numbers = {"method": run.name, **_means(run), "iou_after": _summary(run).mean_iou_after}
+        if run is not ours[0] and set(run.images) == set(ours[0].images):
+            row["gain"] = _gains(ours[0], run)
+        rows.append(row)
+    settings = json.loads((folder / "settings.json").read_text("utf-8"))
+    model = ours[0].model
+    return {
+        "checkpoint_sha256": model["checkpoint_sha256"],
+        "resolution": model["resolution"],
+        "smallest_area_px": ours[0].protocol.smallest_area_px,
+        "tuning": settings,
+        "rows": rows,
+    }
+
+
+def store(numbers: Numbers, file: Path) -> None:
+    """Write numbers as JSON, atomically."""
+    make_folder(file.parent)
+    write_text_atomically(file, json.dumps(numbers, indent=1, sort_keys=True) + "\n")
+
+
+def _read_results(folder: Path) -> dict[tuple[str, int, int], StoredEvaluation]:
+    """By network, seed and share."""
+    found = {}
+    for file in sorted(folder.glob("*.json")):
+        match = _NAME.fullmatch(file.name)
+        if match is not None and match["name"] in {variant.name for variant in VARIANTS}:
+            found[match["name"], int(match["seed"]), int(match["share"])] = read_evaluation(file)
+    return found
+
+
+def _pooled(runs: Sequence[StoredEvaluation]) -> StoredEvaluation:
+    """Runs on the same images as one, in which each image has the surfaces of all of them."""
+    images: dict[str, ImageResult] = {}
+    for key, first in runs[0].images.items():
+        surfaces = tuple(surface for run in runs for surface in run.images[key].surfaces)
+        images[key] = dataclasses.replace(first, surfaces=surfaces)
+    return dataclasses.replace(runs[0], images=images)
+
+
+def _summary(run: StoredEvaluation) -> Summary:
+    return summarise(list(run.images.values()), run.protocol)
+
+
+def _means(run: StoredEvaluation) -> Numbers:
+    summary = _summary(run)
+    values = (summary.noc["80"], summary.noc["90"], summary.nocms, summary.frms_percent)
+    return {"images": summary.images, "surfaces": summary.surfaces, "mean": dict(zip(METRICS, values, strict=True))}
+
+
+def _gains(ours: StoredEvaluation, other: StoredEvaluation) -> dict[str, dict[str, float]]:
+    """``other`` minus ``ours`` by metric, with the interval."""
+    comparison: Comparison = compare(ours, other)
+    by_name = {d.name: d for d in comparison.differences}
+    return {
+        name: {"gain": by_name[name].difference, "low": by_name[name].low, "high": by_name[name].high}
+        for name in METRICS
+    }
+
+
+def _how_trained(folder: Path) -> Mapping[str, Any]:
+    """Budgets and settings, from the checkpoint of the first RGB run."""
+    from mmms_training.checkpoint import read_checkpoint
+    from mmms_training.run_state import CHECKPOINT_NAME
+
+    for file in sorted(folder.glob(f"runs/rgb-seed*/{CHECKPOINT_NAME}")):
+        training = read_checkpoint(file).training
+        settings = training["settings"]
+        return {"images_per_network": settings["steps"] * settings["batch_size"], "settings": settings}
+    return {}

@@ -1,0 +1,184 @@
+"""``docs/results.md``: the stored numbers as text. Nothing here computes, and nothing in the page was typed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmms_client.errors import DataError
+from mmms_training.results import CLAIM_FILE, METRICS, REAL_FILE
+
+_TITLES = {
+    "rgb": "RGB alone",
+    "thermal": "+ thermal",
+    "depth": "+ depth",
+    "thermal+depth": "+ thermal + depth",
+    "control-other-scene": "control: thermal and depth of another scene",
+    "control-grey": "control: grey RGB as thermal and depth",
+    "effca-only": "+ thermal + depth, EffCA without MLP",
+    "mlp-only": "+ thermal + depth, MLP without EffCA",
+    "neither": "+ thermal + depth, neither",
+}
+_ABLATION = ("neither", "effca-only", "mlp-only", "thermal+depth")
+_SENSORS = ("rgb", "thermal", "depth", "thermal+depth")
+_CONTROLS = ("control-other-scene", "control-grey")
+NOT_MEASURED = "Not measured yet."
+Row = Mapping[str, Any]
+
+
+def results_page(folder: Path) -> str:
+    """The page for the numbers in ``folder``. Raises :class:`DataError` for a file that is broken."""
+    claim, real = (_read(folder / name) for name in (CLAIM_FILE, REAL_FILE))
+    lines = [
+        "# Results",
+        "",
+        "Written by `mmms-train results` from `docs/results/*.json`; [training.md](training.md) has the commands that",
+        "make those. Clicks are simulated as in [protocol.md](protocol.md). A gain is what the other one needs minus what",
+        "ours needs, on the same images: above 0, ours needs fewer clicks. Brackets hold the 95 % interval of a paired",
+        "bootstrap over images.",
+        "",
+        "## Do sensors save clicks?",
+        "",
+        *(_claim(claim) if claim else [NOT_MEASURED]),
+        "",
+        "## Real images",
+        "",
+        *(_real(real) if real else [NOT_MEASURED]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _claim(claim: Row) -> list[str]:
+    rows = {(row["network"], row["share"]): row for row in claim["rows"]}
+    share = claim["trained_share"]
+    lines = [_how(claim), "", f"### {share} % of borders invisible in RGB", ""]
+    lines += _table(
+        ["network", *METRICS, "surfaces"],
+        [
+            [
+                _TITLES[name],
+                *(f"{rows[name, share]['mean'][m]:.2f}" for m in METRICS),
+                str(rows[name, share]["surfaces"]),
+            ]
+            for name in (*_SENSORS, *_CONTROLS)
+            if (name, share) in rows
+        ],
+    )
+    lines += ["", "Gain over RGB alone, seeds pooled; in parentheses the gain of each seed:", ""]
+    lines += _table(
+        ["network", *METRICS],
+        [_gain_row(rows[name, share]) for name in (*_SENSORS, *_CONTROLS) if "gain" in rows.get((name, share), {})],
+    )
+    lines += ["", *_verdicts(rows, share)]
+    lines += ["", "### Other shares of invisible borders", "", "Gain in NoC@90 and NoCMS over RGB alone:", ""]
+    shares = sorted({s for _, s in rows})
+    for metric in ("NoC@90", "NoCMS@(80,70)"):
+        body = [
+            [_TITLES[name], *(_gain(rows.get((name, s)), metric) for s in shares)] for name in _SENSORS if name != "rgb"
+        ]
+        lines += _table([metric, *(f"{s} %" for s in shares)], [row for row in body if any(c != "-" for c in row[1:])])
+        lines.append("")
+    lines += ["### Ablation of the CrossBlock", ""]
+    lines += _table(
+        ["network", *METRICS],
+        [
+            [_TITLES[name], *(f"{rows[name, share]['mean'][m]:.2f}" for m in METRICS)]
+            for name in _ABLATION
+            if (name, share) in rows
+        ],
+    )
+    return lines
+
+
+def _verdicts(rows: Mapping[tuple[str, int], Row], share: int) -> list[str]:
+    """What was asked for before training, and whether it came out."""
+    lines = []
+    gains = [rows[n, share]["gain"] for n in _SENSORS if "gain" in rows.get((n, share), {})]
+    if gains:
+        best = max(max(g["NoC@90"]["gain"], g["NoCMS@(80,70)"]["gain"]) for g in gains)
+        came = "reached" if best >= 1.2 else "not reached"
+        lines.append(f"- The best gain in NoC@90 or NoCMS is {best:.2f} clicks; 1.2 were asked for: {came}.")
+    for name in _CONTROLS:
+        gain = rows.get((name, share), {}).get("gain")
+        if gain:
+            told = [m for m in METRICS if not gain[m]["low"] <= 0 <= gain[m]["high"]]
+            found = f"differs from zero in {', '.join(told)}" if told else "is not distinguishable from zero"
+            lines.append(f"- {_TITLES[name].capitalize()}: the gain {found}.")
+    return lines
+
+
+def _how(claim: Row) -> str:
+    first = claim["rows"][0]
+    settings = claim.get("settings", {})
+    text = f"Seeds {', '.join(map(str, claim['seeds']))}; {first['images']} held-out scenes per measurement"
+    if settings:
+        text += (
+            f"; {claim['images_per_network']} images per network with {settings['surfaces_per_image']} click sequences "
+            f"each, at {settings['resolution']} px, all from the same RGB network per seed"
+        )
+    return text + "."
+
+
+def _real(real: Row) -> list[str]:
+    rows = real["rows"]
+    after = list(rows[0]["iou_after"])
+    lines = [
+        f"{rows[0]['images']} images, {rows[0]['surfaces']} surfaces of at least {real['smallest_area_px']} px, all "
+        f"methods at {real['resolution']} px; checkpoint sha256 {real['checkpoint_sha256'][:12]}.",
+        "",
+    ]
+    lines += _table(
+        ["method", "NoC@80", "NoC@90", *(f"mean IoU after {k}" for k in after)],
+        [
+            [
+                row["method"],
+                *(f"{row['mean'][m]:.2f}" for m in ("NoC@80", "NoC@90")),
+                *(f"{100 * row['iou_after'][k]:.1f} %" for k in after),
+            ]
+            for row in rows
+        ],
+    )
+    lines += ["", "Clicks that the network saves against each method:", ""]
+    lines += _table(
+        ["against", "NoC@80", "NoC@90"],
+        [[row["method"], *(_gain(row, m) for m in ("NoC@80", "NoC@90"))] for row in rows if "gain" in row],
+    )
+    best = min((row for row in rows if "gain" in row), key=lambda row: row["mean"]["NoC@80"], default=None)
+    if best is not None:
+        change = 100 * (1 - rows[0]["mean"]["NoC@80"] / best["mean"]["NoC@80"])
+        lines += ["", f"NoC@80 is {abs(change):.1f} % {'below' if change >= 0 else 'above'} that of {best['method']}."]
+    tuning = real["tuning"]
+    lines += ["", f"Settings were chosen by NoC@80 on {tuning['asked']['scenes']} synthetic scenes:", ""]
+    tried = [[method, said, f"{noc:.2f}"] for method, all_ in tuning["tried"].items() for said, noc in all_.items()]
+    return [*lines, *_table(["method", "setting", "NoC@80"], tried)]
+
+
+def _gain_row(row: Row) -> list[str]:
+    cells = []
+    for metric in METRICS:
+        seeds = ", ".join(f"{gains[metric]:+.2f}" for gains in row["gain_by_seed"].values())
+        cells.append(f"{_gain(row, metric)} ({seeds})")
+    return [_TITLES[row["network"]], *cells]
+
+
+def _gain(row: Row | None, metric: str) -> str:
+    if row is None or "gain" not in row:
+        return "-"
+    gain = row["gain"][metric]
+    return f"{gain['gain']:+.2f} [{gain['low']:+.2f}, {gain['high']:+.2f}]"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *rows)]
+
+
+def _read(file: Path) -> Row | None:
+    if not file.is_file():
+        return None
+    try:
+        numbers: Row = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise DataError(f"Expected JSON in {str(file)!r} but got {str(error)!r}; make it again.") from error
+    return numbers

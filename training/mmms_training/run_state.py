@@ -1,0 +1,103 @@
+"""What a run leaves on disk: the state it resumes from, and the checkpoint that others use."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mmms_client.errors import DataError
+from mmms_client.files import make_folder, write_bytes_atomically
+from mmms_training.checkpoint import save_checkpoint
+from mmms_training.config import to_dict
+
+if TYPE_CHECKING:
+    from mmms_training.loop import Trainer
+
+STATE_NAME = "state.pt"  # tensors, numbers and strings only: read back without unpickling anything else
+CHECKPOINT_NAME = "checkpoint.safetensors"
+
+
+def how_trained(trainer: Trainer) -> dict[str, Any]:
+    """What a checkpoint says of its making."""
+    return {
+        "settings": to_dict(trainer.config),
+        "steps_done": trainer.step,
+        "images_per_epoch": len(trainer.source),
+        "started_from": str(trainer.start) if trainer.start else None,
+    }
+
+
+def write_state(trainer: Trainer) -> None:
+    """Write both files atomically. Raises :class:`OutputError`; the files before are then still whole."""
+    state = {
+        "step": trainer.step,
+        "images": len(trainer.source),
+        "model": _own_state(trainer),
+        "ema": trainer.ema,
+        "affinity": trainer.affinity.state_dict(),
+        "optimizer": trainer.optimizer.state_dict(),
+        "config": _settings(trainer),
+    }
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    make_folder(trainer.out)
+    write_bytes_atomically(trainer.out / STATE_NAME, buffer.getvalue())
+    save_checkpoint(trainer.out / CHECKPOINT_NAME, trainer.model.config, trainer.ema, how_trained(trainer))
+
+
+def read_state(trainer: Trainer) -> bool:
+    """Bring a trainer to the state in its folder; ``False`` if there is none.
+
+    Raises :class:`DataError` if the run was begun with other settings or another number of images.
+    """
+    path = trainer.out / STATE_NAME
+    if not path.is_file():
+        return False
+    state = _load(path, trainer.device)
+    if json.loads(state["config"]) != json.loads(_settings(trainer)):
+        raise DataError(
+            f"Expected the run in {trainer.out} to have these settings but it was begun with others; give the same "
+            "settings, or another --out."
+        )
+    if state["images"] != len(trainer.source):
+        raise DataError(
+            f"Expected {state['images']} images, with which the run in {trainer.out} was begun, but got "
+            f"{len(trainer.source)}; bring the data back, or give another --out."
+        )
+    missing, unexpected = trainer.model.load_state_dict(state["model"], strict=False)
+    assert not unexpected and not [name for name in missing if not name.startswith("backbone.")]
+    trainer.ema = {name: value.to(trainer.device) for name, value in state["ema"].items()}
+    trainer.affinity.load_state_dict(state["affinity"])
+    trainer.optimizer.load_state_dict(state["optimizer"])
+    trainer.step = int(state["step"])
+    return True
+
+
+def _load(path: Path, device: torch.device) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
+        raise DataError(
+            f"Expected the state of a run in {str(path)!r} but got {' '.join(str(error).split())[:120]!r}; remove "
+            "it to begin anew."
+        ) from error
+    return state
+
+
+def _own_state(trainer: Trainer) -> dict[str, Tensor]:
+    """The network without a frozen backbone, which is loaded from where it comes from."""
+    is_frozen = trainer.model.config.backbone.is_frozen
+    return {
+        name: value
+        for name, value in trainer.model.state_dict().items()
+        if not (is_frozen and name.startswith("backbone."))
+    }
+
+
+def _settings(trainer: Trainer) -> str:
+    return json.dumps({**to_dict(trainer.config), "start": str(trainer.start) if trainer.start else None})
