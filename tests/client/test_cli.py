@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from mmms_client import Session, cli, headless, read_session, replay
+from mmms_client.endpoint import Endpoint
 from mmms_client.errors import UsageError
 from mmms_client.export_masks.palette_png import read_palette_png
 from mmms_client.export_masks.surface_png import read_surface_png
@@ -95,7 +96,7 @@ def test_the_whole_run(folder, capsys, predictor, image) -> None:
     assert rows[0] == ["id", "clicks", "area", "ms/click", "surface"]
     assert rows[1][:2] == ["1", "2"] and rows[1][-2:] == ["road", "(ground)"] and rows[2][:2] == ["2", "1"]
     assert rows[3][:3] == ["written", "to", "out:"]
-    assert predictor.asked == [("localhost:8001", "auto", 30.0)]
+    assert predictor.asked == [(Endpoint("localhost:8001"), "auto", 30.0)]
 
 
 def test_what_a_run_wrote_can_be_run_again(folder, capsys) -> None:
@@ -363,8 +364,8 @@ def test_a_plugin_runs(monkeypatch, capsys) -> None:
     "url", ["localhost:8001", "grpc://localhost:8001", "grpc://localhost:8001/", "GRPC://localhost:8001"]
 )
 def test_addresses(url) -> None:
-    assert cli.grpc_address(url) == "localhost:8001"
-    assert cli.grpc_address("[::1]:8001") == "[::1]:8001"
+    assert Endpoint.parse(url).address == "localhost:8001"
+    assert Endpoint.parse("[::1]:8001").address == "[::1]:8001"
 
 
 @pytest.mark.parametrize(
@@ -372,4 +373,4 @@ def test_addresses(url) -> None:
 )
 def test_other_addresses(url) -> None:
     with pytest.raises(UsageError, match=r"^Expected --url host:port of the server's gRPC port"):
-        cli.grpc_address(url)
+        Endpoint.parse(url)
