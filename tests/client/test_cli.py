@@ -134,7 +134,7 @@ def test_options_reach_what_they_are_for(folder, capsys, predictor) -> None:
         "--threshold",
         "0.25",
     )
-    assert (code, err) == (0, "") and predictor.asked == [("h:9001", "plain", 5.0)]
+    assert (code, err) == (0, "") and predictor.asked == [(Endpoint("h:9001"), "plain", 5.0)]
     saved = json.loads(Path("out/session.json").read_text())
     assert saved["alignment"] == {"thermal": [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]}
     assert sorted(saved["modalities"]) == ["depth", "thermal"]
@@ -142,7 +142,7 @@ def test_options_reach_what_they_are_for(folder, capsys, predictor) -> None:
 
 def test_triton_url(folder, capsys, predictor, monkeypatch) -> None:
     monkeypatch.setenv("TRITON_URL", "grpc://triton:1234")
-    assert annotate(capsys)[0] == 0 and predictor.asked[0][0] == "triton:1234"
+    assert annotate(capsys)[0] == 0 and str(predictor.asked[0][0]) == "triton:1234"
 
 
 def edited(**changes: object) -> None:
