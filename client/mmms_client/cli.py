@@ -210,6 +210,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
 )
 @click.option("--ahead", type=click.IntRange(0), default=2, show_default=True, help="App: images to encode ahead.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="App: port of 127.0.0.1. A free one by default.")
+@click.option("--metrics", metavar="HOST:PORT", help="App: let Prometheus read /metrics there.")
 @click.option("--no-browser", is_flag=True, help="App: print the address and open no browser.")
 @_features_option
 @_deadline_option
@@ -223,6 +224,7 @@ def annotate(
     masks: str | None,
     ahead: int,
     port: int,
+    metrics: str | None,
     no_browser: bool,
     features: str,
     deadline: float,
@@ -252,7 +254,9 @@ def annotate(
     from mmms_client.annotate import app
 
     app.annotate(
-        app.AppRequest(classes=classes, masks=masks, ahead=ahead, port=port, opens_browser=not no_browser, **both),
+        app.AppRequest(
+            classes=classes, masks=masks, ahead=ahead, port=port, metrics=metrics, opens_browser=not no_browser, **both
+        ),
         click.echo,
     )
 
