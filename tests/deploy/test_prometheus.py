@@ -119,6 +119,7 @@ def scraping(folder: Path, targets: dict[str, str]) -> Iterator[Asked]:
     config = yaml.safe_load((SHIPPED / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     for job in config["scrape_configs"]:
+        job.pop("dns_sd_configs", None)
         job["static_configs"] = [{"targets": [targets.pop(job["job_name"])]}]
     assert not targets
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
