@@ -265,12 +265,14 @@ def annotate(
 @click.argument("image", type=click.Path())
 @_modality_option
 @click.option("--out", "-o", type=click.Path(), metavar="DIR", help="The app's folder, for its alignments.")
+@click.option("--shard", metavar="INDEX/COUNT", help="Only every COUNT-th image, from INDEX (0 to COUNT - 1).")
 @_reading_options
 @_deadline_option
 @_server_options
 def encode(
     image: str,
     out: str | None,
+    shard: str | None,
     deadline: float,
     url: str,
     ca: str | None,
@@ -279,11 +281,11 @@ def encode(
 ) -> None:
     """Let the server encode IMAGE, or all images of a folder, ahead: no first click in the app waits then."""
     from mmms_client.annotate.choosing import InputRequest, project_images, reading
-    from mmms_client.annotate.encoding import encode_images
+    from mmms_client.annotate.encoding import encode_images, shard_of
 
     endpoint = Endpoint.parse(url, ca, token_file)
     request = InputRequest(image, out or "", **_inputs(**inputs))
-    images = project_images(request, click.echo)
+    images = shard_of(project_images(request, click.echo), shard)
 
     def bar(names: Iterable[str], count: int) -> Any:
         return click.progressbar(names, length=count, label="encoding", show_pos=True)
