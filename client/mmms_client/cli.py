@@ -1,6 +1,4 @@
-"""``mmms-client``: the command line. Only click is loaded here; each command loads what it needs when it
-runs.
-"""
+"""``mmms-client``: the command line. Only click is loaded here; each command loads what it needs when it runs."""
 
 from __future__ import annotations
 

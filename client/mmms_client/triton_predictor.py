@@ -14,8 +14,10 @@ the first.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
+import time
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +38,9 @@ from mmms_client.triton import AsyncTritonTransport, TritonTransport
 
 ENSEMBLE, SHARED_MEMORY, PLAIN, AUTO = "ensemble", "shared-memory", "plain", "auto"
 FEATURE_PATHS = (AUTO, ENSEMBLE, SHARED_MEMORY, PLAIN)
+# A server that was told to stop denies its models for seconds before its port closes and a proxy takes another one.
+# They were there when the contract was read.
+_LEAVING_WAITS_S = (0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0)
 _log = logging.getLogger("mmms_client")
 
 
@@ -195,7 +200,15 @@ class TritonPredictor:
     def _infer(
         self, model: str, tensors: Mapping[str, NDArray[Any]], outputs: Sequence[str], **rest: Any
     ) -> dict[str, NDArray[Any]]:
-        return self.transport.infer(model, tensors, outputs, timeout_s=self.deadline_s, **rest)
+        waits_s = iter(_LEAVING_WAITS_S)
+        while True:
+            try:
+                return self.transport.infer(model, tensors, outputs, timeout_s=self.deadline_s, **rest)
+            except ModelNotReadyError:
+                wait_s = next(waits_s, None)
+                if wait_s is None:
+                    raise
+                time.sleep(wait_s)
 
     def _fill_cache(self, frame: Frame, prepared: Any, key: str) -> None:
         """The click ensemble with nothing but padding: fills the cache and returns only a mask."""
@@ -260,7 +273,6 @@ class AsyncTritonPredictor:
     @classmethod
     async def connect(cls, url: str | Endpoint, deadline_s: float = 30.0) -> AsyncTritonPredictor:
         """Connect and read the contract; errors as in :meth:`TritonPredictor.connect`. Needs a running event loop."""
-        import asyncio
 
         def contract() -> ModelContract:
             transport = TritonTransport(url)
@@ -300,10 +312,18 @@ class AsyncTritonPredictor:
     ) -> NDArray[np.float32]:
         """See :meth:`TritonPredictor.predict`."""
         tensors = click_inputs(self._contract, encoded.frame, clicks, previous_mask)
-        answer = await self.transport.infer(
-            "mmms", tensors, ("mask",), encoded.payload.prepared, self.deadline_s, encoded.image_key
-        )
-        return to_probabilities(answer["mask"])
+        waits_s = iter(_LEAVING_WAITS_S)
+        while True:
+            try:
+                answer = await self.transport.infer(
+                    "mmms", tensors, ("mask",), encoded.payload.prepared, self.deadline_s, encoded.image_key
+                )
+                return to_probabilities(answer["mask"])
+            except ModelNotReadyError:
+                wait_s = next(waits_s, None)
+                if wait_s is None:
+                    raise
+                await asyncio.sleep(wait_s)
 
     async def close(self) -> None:
         await self.transport.close()

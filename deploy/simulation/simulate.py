@@ -160,7 +160,7 @@ def report(inputs: dict[str, Any], document: dict[str, Any] | None) -> tuple[str
         f"of it {measured['click_engine_ms']:g} ms in the engine, {measured['cores']} cores).",
         "People who click as fast as answers come, on one server:",
         table(head, rows),
-        f"People who think {assumed['think_s']:g} s (median) before each click, {assumed['clicks_per_image']} clicks on "
+        f"People who think {assumed['think_s']:g} s (median) before a click, {assumed['clicks_per_image']} clicks on "
         f"an image, the next one encoded ahead: **one server carries {carried}** with 95 % of the clicks below "
         f"{assumed['p95_ms']} ms; its cores can do {service.clicks_per_s:.1f} clicks a second at most. A fleet of such "
         "servers:",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -122,7 +123,8 @@ def test_the_doctor_and_the_choice_of_the_path_ask_the_server_that_has_the_image
     assert capfd.readouterr().out.count("ok    cache: the second click hit it") == 3
 
 
-def test_a_server_that_is_killed_costs_one_encode_and_no_click(fleet: Fleet) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_a_server_that_ends_costs_one_encode_and_no_click(fleet: Fleet, number: signal.Signals) -> None:
     (image, _), clicks = new_images(fleet, 1), [Click(9.0, 9.0), Click(30.0, 20.0)]
 
     async def session(dies: ServerProcess) -> tuple[list[bytes], Encoded]:
@@ -131,8 +133,10 @@ def test_a_server_that_is_killed_costs_one_encode_and_no_click(fleet: Fleet) -> 
             masks = [await predictor.predict(encoded, clicks)]
             under_way = asyncio.create_task(predictor.predict(encoded, clicks))
             await asyncio.sleep(0.01)
-            dies.kill()
+            assert dies.process is not None
+            dies.process.send_signal(number)
             masks += [await under_way, *[await predictor.predict(encoded, clicks) for _ in range(3)]]
+            assert fleet.proxy.owner_of(encoded.image_key) == stays.url
             return [mask.tobytes() for mask in masks], encoded
 
     dies, stays = fleet.servers

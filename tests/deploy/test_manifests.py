@@ -138,6 +138,18 @@ def test_the_parts_know_each_other(overlay: list[Object]) -> None:
     assert grace_s >= wait_s + drain_s + 10
 
 
+def test_a_second_fleet_as_the_page_says(overlay: list[Object]) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    (command,) = re.findall(r"sed '(s/namespace[^']*)'", page)
+    text = yaml.safe_dump_all(overlay)
+    done = subprocess.run(["sed", command], input=text, capture_output=True, text=True, check=True)
+    objects = list(yaml.safe_load_all(done.stdout))
+    check(objects)
+    assert {o["metadata"]["namespace"] for o in objects} == {"mmms-b"}
+    servers = environment(container(one(objects, "Deployment", "mmms-proxy")))["MMMS_SERVERS"]
+    assert servers.count(".mmms-triton.mmms-b.svc.") == servers.count("server ") == 16
+
+
 def test_the_repository_may_come_from_an_object_store(tmp_path) -> None:
     shutil.copytree(DEPLOY, tmp_path / "deploy", ignore=shutil.ignore_patterns("secrets", "data"))
     mine = tmp_path / "deploy" / "kubernetes" / "overlays" / "mine"
