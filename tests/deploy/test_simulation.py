@@ -89,7 +89,7 @@ def test_a_prediction_is_held_against_the_measurement(tmp_path) -> None:
     bad = run("--measured", str(perf_file(tmp_path, 1.5)))
     assert bad.returncode == 1 and bad.stderr == "simulate: the prediction is 50 % off, more than 20 %\n"
     other = run("--measured", str(perf_file(tmp_path, 1.0)), "--model", "dino+1")
-    assert other.returncode == 1 and "expected a row 'encode', 'ensemble' of 'dino+1'" in other.stderr
+    assert other.returncode == 1 and "expected a row 'click, 1 session', 'ensemble' of 'dino+1'" in other.stderr
 
 
 def test_the_page_is_what_the_script_writes() -> None:
