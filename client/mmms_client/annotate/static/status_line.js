@@ -78,16 +78,20 @@ export class StatusLine {
   drawTiming() {
     const { timing } = this;
     if (!timing) return;
-    const parts = /** @type {[string, number | undefined][]} */ ([
-      ["network", timing.network_ms],
-      ["queue", timing.queue_ms],
-      ["compute", timing.compute_ms],
+    const isSplit = typeof timing.compute_ms === "number";
+    const server = isSplit
+      ? [["network", timing.network_ms], ["queue", timing.queue_ms], ["compute", timing.compute_ms]]
+      : [["server", timing.request_ms]]; // others asked it at the same time: its own counters tell nothing of this click
+    const parts = /** @type {[string, number][]} */ ([
+      ...server,
+      ["app", timing.total_ms - timing.request_ms],
+      ["socket", timing.roundtrip_ms - timing.total_ms],
       ["draw", this.drawMs],
     ]);
-    const total = timing.roundtrip_ms + this.drawMs;
     const element = byId("timing");
-    element.textContent = `click ${Math.round(total)} ms`;
-    element.title = element.ariaLabel = `Last click: ${parts.map(([name, ms]) => `${name} ${ms === undefined || ms === null ? "?" : ms.toFixed(1)} ms`).join(", ")}`;
-    byId("timing-parts").textContent = parts.filter(([, ms]) => typeof ms === "number").map(([name, ms]) => `${name} ${Math.round(/** @type {number} */ (ms))}`).join(" · ");
+    element.textContent = `click ${Math.round(timing.roundtrip_ms + this.drawMs)} ms`;
+    element.title = element.ariaLabel = `Last click: ${parts.map(([name, ms]) => `${name} ${ms.toFixed(1)} ms`).join(", ")}`;
+    const shown = parts.filter(([name]) => name !== "app" && name !== "socket");
+    byId("timing-parts").textContent = shown.map(([name, ms]) => `${name} ${Math.round(ms)}`).join(" · ");
   }
 }
