@@ -102,7 +102,7 @@ class Screen:
 
     def value_at(self, name: str, x: float, y: float) -> float | None:
         """What the page says a sensor measured at an image position."""
-        script = "return app.gallery.scalar(arguments[0]).valueAt(...arguments.slice(1))"
+        script = "return app.gallery.scalar(arguments[0]).valueAt(arguments[1], arguments[2])"
         width, height = self.js("return [app.state.image.width, app.state.image.height]")
         return self.js(script, name, (x + 0.5) / width, (y + 0.5) / height)  # type: ignore[no-any-return]
 
