@@ -60,9 +60,8 @@ const turn = (now) => {
   last = now;
   if (count++ === 400) { app.scene.paint = paint; return done([frames, paints]); }
   const isIn = count % 200 < 100;
-  canvas.dispatchEvent(new WheelEvent("wheel", {
-    deltaY: isIn ? -18 : 18, clientX: box.left + box.width * 0.4, clientY: box.top + box.height * 0.45, cancelable: true,
-  }));
+  const [clientX, clientY] = [box.left + box.width * 0.4, box.top + box.height * 0.45];
+  canvas.dispatchEvent(new WheelEvent("wheel", { deltaY: isIn ? -18 : 18, clientX, clientY, cancelable: true }));
   requestAnimationFrame(turn);
 };
 requestAnimationFrame(turn);
@@ -72,7 +71,11 @@ const [x, y, done] = arguments, canvas = app.scene.canvas, box = canvas.getBound
 const [sx, sy] = app.view.toScreen(x, y);
 const at = { clientX: sx + box.left, clientY: sy + box.top, button: 0, pointerId: 1, bubbles: true };
 window.marks = {};
-const finish = () => marks.timing && marks.repainted && !marks.said && (marks.said = done([marks.repainted - marks.began, marks.timing]));
+const finish = () => {
+  if (!marks.timing || !marks.repainted || marks.said) return;
+  marks.said = true;
+  done([marks.repainted - marks.began, marks.timing]);
+};
 window.onTiming = (timing) => { marks.timing = timing; finish(); };
 window.onRepainted = () => { marks.repainted = performance.now(); finish(); };
 canvas.dispatchEvent(new PointerEvent("pointerdown", at));
@@ -90,7 +93,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, ServerProcess(ROOT / "model_repository", Path(folder) / "log") as server:
+    repository = ROOT / "model_repository"
+    with tempfile.TemporaryDirectory() as folder, ServerProcess(repository, Path(folder) / "log") as server:
         driver = browser(Path(folder))
         try:
             result = {"load_before": os.getloadavg()[0], "browser": driver.capabilities["browserVersion"]}

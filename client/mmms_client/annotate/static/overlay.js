@@ -55,7 +55,7 @@ function fillMasks(scene, shown, isComparing) {
     if (isComparing && surface.id === state.activeId) continue;
     const isActive = surface.id === state.activeId;
     context.globalAlpha = isActive ? Math.min(fill * 1.25, 1) : fill;
-    context.fillStyle = surface.colour;
+    context.fillStyle = state.colourOf(surface);
     context.fill(outline.path, "evenodd");
     if (patterns && !scene.isMoving) {
       context.globalAlpha = 0.85;
@@ -74,7 +74,7 @@ function strokeMasks(scene, shown, isComparing) {
   for (const { surface, outline } of shown) {
     if (surface.id === state.activeId) continue;
     context.globalAlpha = isComparing ? 0.5 : 1;
-    context.strokeStyle = surface.colour;
+    context.strokeStyle = state.colourOf(surface);
     if (surface.locked) context.setLineDash([2 / view.scale, 3 / view.scale]);
     context.stroke(outline.path);
     if (surface.locked) context.setLineDash([]);
@@ -83,13 +83,13 @@ function strokeMasks(scene, shown, isComparing) {
 }
 
 /** @param {Scene} scene @param {Shown} active */
-function strokeActive({ context, view }, { surface, outline }) {
+function strokeActive({ context, state, view }, { surface, outline }) {
   context.lineJoin = "round";
   context.lineWidth = 4.5 / view.scale;
   context.strokeStyle = RIM;
   context.stroke(outline.path);
   context.lineWidth = 2.75 / view.scale;
-  context.strokeStyle = surface.colour;
+  context.strokeStyle = state.colourOf(surface);
   context.stroke(outline.path);
   context.lineWidth = 1 / view.scale;
   context.strokeStyle = "#fff";
@@ -121,7 +121,7 @@ function dashed(context, path, colour, scale) {
  */
 function paintWithout(scene, without, all) {
   const { context, view, state } = scene;
-  const colour = state.active?.colour ?? "#fff";
+  const colour = (state.active ? state.colourOf(state.active) : "#fff");
   if (!scene.isDifference || !all) {
     context.globalAlpha = state.settings.fill * 1.25;
     context.fillStyle = colour;

@@ -70,7 +70,7 @@ export function paintTags({ context, state, view }, pane, surfaces) {
     context.beginPath();
     context.roundRect(left, top, width, 18, 9);
     context.fill();
-    context.fillStyle = surface.colour;
+    context.fillStyle = state.colourOf(surface);
     context.fillRect(left + 6, top + 5, 4, 8);
     context.fillStyle = surface.id === state.activeId ? "#14161b" : "#fff";
     context.fillText(text, left + 13, top + 9.5);
