@@ -86,7 +86,7 @@ class OpenImage:
         self.pictures = await asyncio.to_thread(read_pictures, self.file, self.link.contract, self._reading, {})
         path = self.project.folder(self.file) / JOURNAL_FILE
         hw = self.pictures.image_hw
-        self._journal, history = await asyncio.to_thread(Journal.open, path, self.file.shown_name, hw)
+        self._journal, history = await asyncio.to_thread(Journal.open, path, self.file.name, hw)
         self._model = history.model
         self.annotation = Annotation(Frame.of(hw, 1), MAX_CLICKS, threshold)
         await asyncio.to_thread(history.restore, self.annotation)

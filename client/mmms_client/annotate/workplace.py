@@ -257,7 +257,7 @@ class Workplace:
     def _image_entry(self, index: int) -> Message:
         file = self.project.images[index]
         encoded = self._images[index].encoded_state if index in self._images else "no"
-        return {"index": index, "name": file.shown_name, "state": self.project.state(file), "encoded": encoded}
+        return {"index": index, "name": file.name, "state": self.project.state(file), "encoded": encoded}
 
     def image_message(self, image: OpenImage) -> Message:
         height, width = image.pictures.image_hw
