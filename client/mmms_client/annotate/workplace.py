@@ -52,7 +52,7 @@ class Workplace:
     ) -> None:
         self.project, self.reading, self.version, self.masks = project, reading, version, masks
         self.ahead, self.threshold = ahead, threshold
-        self.link = ModelLink(url, deadline_s, self._accepts, self._on_link)
+        self.link = ModelLink(url, deadline_s, self._accepts, lambda: ", ".join(self.project.models), self._on_link)
         self.pages: set[Viewer] = set()
         self.first_image = 0
         self._images: dict[int, OpenImage] = {}
