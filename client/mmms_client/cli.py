@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Any
@@ -121,6 +121,84 @@ _url_option = click.option(
 )
 
 
+def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Several options as one decorator, in this order."""
+
+    def add(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+_modality_option = click.option(
+    "--modality",
+    "-m",
+    "modality",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="A registered sensor's map; for a folder of images a folder. Repeat.",
+)
+_reading_options = _options(
+    click.option(
+        "--map", "rename", multiple=True, metavar="NAME=MODEL_NAME", help="Rename a modality to the model's name."
+    ),
+    click.option(
+        "--scale",
+        multiple=True,
+        metavar="NAME=FACTOR[:OFFSET[:INVALID]]",
+        help="raw * FACTOR + OFFSET is in the model's unit; INVALID (may be nan) means no measurement.",
+    ),
+    click.option(
+        "--align",
+        "alignment",
+        multiple=True,
+        metavar="NAME=stretch|FILE",
+        help="How a modality of another aspect ratio lies over the image; FILE holds a 3x3 homography.",
+    ),
+    click.option("--modalities", metavar="A,B", help="Use only these modalities (the model's names)."),
+)
+_threshold_option = click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.5,
+    show_default=True,
+    help="A pixel belongs to a surface above this probability.",
+)
+_features_option = click.option(
+    "--features", default="auto", show_default=True, help="How features travel; see the documentation."
+)
+_deadline_option = click.option(
+    "--deadline",
+    type=click.FloatRange(0, min_open=True),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Longest wait for one answer.",
+)
+
+
+def _inputs(
+    modality: Sequence[str],
+    rename: Sequence[str],
+    scale: Sequence[str],
+    alignment: Sequence[str],
+    modalities: str | None,
+) -> dict[str, Any]:
+    """What the options about files say, by the names that requests have for it."""
+    from mmms_client.alignment import parse_align
+    from mmms_client.units import parse_scale
+
+    return {
+        "modalities": _pairs("--modality", "NAME=PATH", modality),
+        "rename": _pairs("--map", "NAME=MODEL_NAME", rename),
+        "scales": dict(parse_scale(text) for text in scale),
+        "alignments": dict(parse_align(text) for text in alignment),
+        "select": None if modalities is None else [n.strip() for n in modalities.split(",") if n.strip()],
+    }
+
+
 @click.group(cls=PluginGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(_version(), prog_name=PROGRAM)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
@@ -132,14 +210,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 @cli.command()
 @click.argument("image", type=click.Path())
-@click.option(
-    "--modality",
-    "-m",
-    "modality",
-    multiple=True,
-    metavar="NAME=PATH",
-    help="A registered sensor's map. Repeat.",
-)
+@_modality_option
 @click.option(
     "--clicks",
     type=click.Path(),
@@ -147,30 +218,8 @@ def cli(ctx: click.Context, debug: bool) -> None:
     help="Answer these surfaces and clicks, without the app.",
 )
 @click.option("--out", "-o", type=click.Path(), required=True, metavar="DIR", help="Folder for the results.")
-@click.option(
-    "--map", "rename", multiple=True, metavar="NAME=MODEL_NAME", help="Rename a modality to the model's name."
-)
-@click.option(
-    "--scale",
-    multiple=True,
-    metavar="NAME=FACTOR[:OFFSET[:INVALID]]",
-    help="raw * FACTOR + OFFSET is in the model's unit; INVALID (may be nan) means no measurement.",
-)
-@click.option(
-    "--align",
-    "alignment",
-    multiple=True,
-    metavar="NAME=stretch|FILE",
-    help="How a modality of another aspect ratio lies over the image; FILE holds a 3x3 homography.",
-)
-@click.option("--modalities", metavar="A,B", help="Use only these modalities (the model's names).")
-@click.option(
-    "--threshold",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.5,
-    show_default=True,
-    help="A pixel belongs to a surface above this probability.",
-)
+@_reading_options
+@_threshold_option
 @click.option("--classes", type=click.Path(), metavar="FILE", help="App: the classes, a line each or as JSON.")
 @click.option(
     "--masks",
@@ -181,25 +230,13 @@ def cli(ctx: click.Context, debug: bool) -> None:
 @click.option("--ahead", type=click.IntRange(0), default=2, show_default=True, help="App: images to encode ahead.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="App: port of 127.0.0.1. A free one by default.")
 @click.option("--no-browser", is_flag=True, help="App: print the address and open no browser.")
-@click.option("--features", default="auto", show_default=True, help="How features travel; see the documentation.")
-@click.option(
-    "--deadline",
-    type=click.FloatRange(0, min_open=True),
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Longest wait for one answer.",
-)
+@_features_option
+@_deadline_option
 @_url_option
 def annotate(
     image: str,
-    modality: tuple[str, ...],
     clicks: str | None,
     out: str,
-    rename: tuple[str, ...],
-    scale: tuple[str, ...],
-    alignment: tuple[str, ...],
-    modalities: str | None,
     threshold: float,
     classes: str | None,
     masks: str | None,
@@ -209,6 +246,7 @@ def annotate(
     features: str,
     deadline: float,
     url: str,
+    **inputs: Any,
 ) -> None:
     """Annotate IMAGE, or the images of a folder, in the browser. Modalities are then folders, too.
 
@@ -216,21 +254,8 @@ def annotate(
     session file are answered on IMAGE, and joint.png (index = surface id), overlay.png (to look at), session.json and
     surface PNGs are written to DIR.
     """
-    from mmms_client.alignment import parse_align
-    from mmms_client.units import parse_scale
-
-    both: dict[str, Any] = {
-        "image": image,
-        "out": out,
-        "url": grpc_address(url),
-        "modalities": _pairs("--modality", "NAME=PATH", modality),
-        "rename": _pairs("--map", "NAME=MODEL_NAME", rename),
-        "scales": dict(parse_scale(text) for text in scale),
-        "alignments": dict(parse_align(text) for text in alignment),
-        "select": None if modalities is None else [n.strip() for n in modalities.split(",") if n.strip()],
-        "threshold": threshold,
-        "deadline_s": deadline,
-    }
+    both: dict[str, Any] = {"image": image, "out": out, "url": grpc_address(url), "threshold": threshold}
+    both |= {"deadline_s": deadline, **_inputs(**inputs)}
     if clicks is not None:
         from mmms_client import headless
 
@@ -242,6 +267,67 @@ def annotate(
         app.AppRequest(classes=classes, masks=masks, ahead=ahead, port=port, opens_browser=not no_browser, **both),
         click.echo,
     )
+
+
+@cli.command()
+@click.argument("image", type=click.Path())
+@_modality_option
+@click.option("--out", "-o", type=click.Path(), metavar="DIR", help="The app's folder, for its alignments.")
+@_reading_options
+@_deadline_option
+@_url_option
+def encode(image: str, out: str | None, deadline: float, url: str, **inputs: Any) -> None:
+    """Let the server encode IMAGE, or all images of a folder, ahead: no first click in the app waits then."""
+    from mmms_client.annotate.choosing import InputRequest, project_images, reading
+    from mmms_client.annotate.encoding import encode_images
+
+    request = InputRequest(image, out or "", **_inputs(**inputs))
+    images = project_images(request, click.echo)
+
+    def bar(names: Iterable[str], count: int) -> Any:
+        return click.progressbar(names, length=count, label="encoding", show_pos=True)
+
+    encode_images(images, grpc_address(url), reading(request), out, deadline, bar, click.echo)
+
+
+@cli.command()
+@click.argument("session", type=click.Path())
+@click.option("--image", type=click.Path(), default="", metavar="IMAGE", help="Instead of the session's own.")
+@_modality_option
+@_reading_options
+@_threshold_option
+@click.option("--json", "report", type=click.Path(), metavar="FILE", help="Write the report as JSON, too.")
+@_features_option
+@_deadline_option
+@_url_option
+def replay(
+    session: str,
+    image: str,
+    threshold: float,
+    report: str | None,
+    features: str,
+    deadline: float,
+    url: str,
+    **inputs: Any,
+) -> None:
+    """Run the clicks of SESSION again on any model, and say how its masks differ from the recorded ones.
+
+    SESSION is a session.json with its joint.png beside it, or their folder. --modalities replays with fewer sensors.
+    """
+    from mmms_client.headless import AnnotateRequest
+    from mmms_client.replay_run import replay_session
+
+    request = AnnotateRequest(
+        image=image,
+        clicks=session,
+        out="",
+        url=grpc_address(url),
+        threshold=threshold,
+        features=features,
+        deadline_s=deadline,
+        **_inputs(**inputs),
+    )
+    replay_session(request, click.echo, report)
 
 
 @cli.command()
@@ -290,14 +376,7 @@ def import_(masks: str, image: str, out: str) -> None:
 
 @cli.command()
 @_url_option
-@click.option(
-    "--deadline",
-    type=click.FloatRange(0, min_open=True),
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Longest wait for one answer.",
-)
+@_deadline_option
 @click.pass_context
 def doctor(ctx: click.Context, url: str, deadline: float) -> None:
     """Check the server: models, contract, a click, the cache. Each failure comes with its fix."""

@@ -126,13 +126,16 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _annotated(file: Path, document: SessionDocument, image_path: Path, name: str) -> AnnotatedImage:
-    joint = _joint(file, document)
+    joint = recorded_joint(file, document)
     classes = tuple(c.name for c in document.classes)
     return AnnotatedImage.from_joint(name, joint, document.surfaces, classes=classes, image_path=image_path)
 
 
-def _joint(file: Path, document: SessionDocument) -> JointMap:
-    """The joint map of a session: that of the file beside it, or of its start masks where nothing was clicked."""
+def recorded_joint(file: Path, document: SessionDocument) -> JointMap:
+    """The joint map of a session: that of the file beside it, or of its start masks where nothing was clicked.
+
+    Raises :class:`mmms_client.errors.DataError` if there is none, or one that is not of this session.
+    """
     path = file.parent / JOINT_FILE
     if not path.is_file() and not document.click_count:
         return _fold(document)

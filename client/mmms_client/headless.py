@@ -75,9 +75,8 @@ def annotate(request: AnnotateRequest, say: Callable[[str], None], connect: Conn
     """
     if request.clicks is None:
         raise UsageError(
-            "Expected --clicks SESSION.json, the surfaces and clicks to answer, but got none; the browser "
-            "app is not part of this version: write the file by hand (see docs) or with "
-            "mmms_client.write_session."
+            "Expected --clicks SESSION.json, the surfaces and clicks to answer, but got none; write the file by "
+            "hand (see docs), with mmms_client.write_session, or with the app."
         )
     document = read_session(request.clicks)
     if not document.click_count:
@@ -85,7 +84,7 @@ def annotate(request: AnnotateRequest, say: Callable[[str], None], connect: Conn
             f"{request.clicks}: expected at least one surface with a click but got none; add clicks to the file."
         )
     with connect(request.url, request.features, request.deadline_s) as predictor:
-        inputs = _open(predictor.contract, request, document)
+        inputs = open_session_inputs(predictor.contract, request, document)
         for note in inputs.notes:
             say(f"note: {note}")
         session = Session(predictor, inputs.image, inputs.modalities, document.region, request.threshold)
@@ -103,7 +102,7 @@ def annotate(request: AnnotateRequest, say: Callable[[str], None], connect: Conn
     return out
 
 
-def _open(contract: ModelContract, request: AnnotateRequest, document: SessionDocument) -> Inputs:
+def open_session_inputs(contract: ModelContract, request: AnnotateRequest, document: SessionDocument) -> Inputs:
     """The files of the command line; what it does not name comes from the session file."""
     paths, alignments = dict(request.modalities), dict(request.alignments)
     if not paths:

@@ -69,14 +69,44 @@ def _read(request: ImportRequest) -> AnnotatedImage:
     if suffix == ".png":
         return read_label_map(request.masks)
     if suffix == ".json":
-        return _image_of(read_coco(request.masks), request)
+        images = read_coco(request.masks)
+        found = _images_of(images, request)
+        if len(found) != 1:
+            raise DataError(
+                f"Expected one image {Path(request.image).name!r} in {request.masks!r} but got {len(found)} among "
+                f"{len(images)}; give the image under the name that the file has for it."
+            )
+        return found[0]
     raise UsageError(
         f"Expected masks as a COCO .json or a label map .png but got {request.masks!r}; convert them to one of these."
     )
 
 
-def _image_of(images: list[AnnotatedImage], request: ImportRequest) -> AnnotatedImage:
-    """The entry of a COCO file that is the image: the one whose ``file_name`` ends its path, longest first."""
+def find_masks(masks: str, image: str, name: str) -> AnnotatedImage | None:
+    """The masks of one image of many; ``None`` if there are none for it.
+
+    Args:
+        masks: a COCO file, a label map, or a folder of label maps with the names of the images.
+        image: the image's file.
+        name: its path below the folder of images, with forward slashes.
+
+    Raises:
+        UsageError: the masks are in no format that is read here.
+        DataError: a file is missing or broken.
+    """
+    folder = Path(masks)
+    if folder.is_dir():
+        file = (folder / name).with_suffix(".png")
+        return read_label_map(file) if file.is_file() else None
+    request = ImportRequest(masks, image, "")
+    if folder.suffix.lower() != ".json":
+        return _read(request)
+    found = _images_of(read_coco(masks), request)
+    return found[0] if len(found) == 1 else None
+
+
+def _images_of(images: list[AnnotatedImage], request: ImportRequest) -> list[AnnotatedImage]:
+    """The entries of a COCO file that may be the image: ``file_name`` ends its path, and no longer one does."""
     parts = Path(os.path.normpath(Path(request.image).absolute())).parts
     fitting = []
     for image in images:
@@ -85,13 +115,7 @@ def _image_of(images: list[AnnotatedImage], request: ImportRequest) -> Annotated
             fitting.append((len(name), image))
     if not fitting:
         fitting = [(1, image) for image in images if Path(image.name).name == parts[-1]]
-    longest = [image for length, image in fitting if length == max(length for length, _ in fitting)]
-    if len(longest) != 1:
-        raise DataError(
-            f"Expected one image {parts[-1]!r} in {request.masks!r} but got {len(longest)} among {len(images)}; give "
-            f"the image under the name that the file has for it."
-        )
-    return longest[0]
+    return [image for length, image in fitting if length == max(length for length, _ in fitting)]
 
 
 def _document(masks: AnnotatedImage, image: str, out: Path) -> SessionDocument:

@@ -6,17 +6,14 @@ import asyncio
 import contextlib
 import signal
 import webbrowser
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from mmms_client.alignment import Alignment
-from mmms_client.annotate.images import ImageFile, find_images
-from mmms_client.annotate.pictures import Reading
+from mmms_client.annotate.choosing import InputRequest, project_images, reading
 from mmms_client.annotate.project import FolderLock, Project, read_classes
 from mmms_client.errors import UsageError
-from mmms_client.units import ValueRule, check_rule_names
 
 try:
     import aiohttp  # noqa: F401 - only to say at once what is missing
@@ -30,17 +27,10 @@ from mmms_client.annotate.workplace import Workplace
 
 
 @dataclass(frozen=True)
-class AppRequest:
+class AppRequest(InputRequest):
     """The command line of ``annotate`` without ``--clicks``; names as in its help."""
 
-    image: str
-    out: str
-    url: str
-    modalities: Mapping[str, str] = field(default_factory=dict)
-    rename: Mapping[str, str] = field(default_factory=dict)
-    scales: Mapping[str, ValueRule] = field(default_factory=dict)
-    alignments: Mapping[str, Alignment] = field(default_factory=dict)
-    select: Sequence[str] | None = None
+    url: str = ""
     classes: str | None = None
     masks: str | None = None
     threshold: float = 0.5
@@ -60,33 +50,6 @@ def annotate(request: AppRequest, say: Callable[[str], None]) -> None:
         asyncio.run(_run(request, project, lock, say))
     finally:
         lock.release()
-
-
-def project_images(request: AppRequest, say: Callable[[str], None]) -> list[ImageFile]:
-    """The images of the command line, their modalities under the model's names."""
-    check_rule_names(request.rename, set(request.modalities), "--map")
-    paths = {request.rename.get(name, name): path for name, path in request.modalities.items()}
-    if len(paths) != len(request.modalities):
-        raise UsageError("Expected one --modality for each of the model's names but got two; drop one of them.")
-    if request.select is not None:
-        paths = {name: path for name, path in paths.items() if name in request.select}
-    notes: list[str] = []
-    images = find_images(request.image, paths, request.out, notes)
-    for note in notes:
-        say(f"note: {note}")
-    return images
-
-
-def reading(request: AppRequest) -> Reading:
-    """How files are read; options may use a name before or after ``--map``."""
-    known = {*request.modalities, *request.rename.values()}
-    check_rule_names(request.scales, known, "--scale")
-    check_rule_names(request.alignments, known, "--align")
-    return Reading(
-        {request.rename.get(name, name): rule for name, rule in request.scales.items()},
-        {request.rename.get(name, name): alignment for name, alignment in request.alignments.items()},
-        tuple(Path(path) for path in (request.image, *request.modalities.values())),
-    )
 
 
 async def _run(request: AppRequest, project: Project, lock: FolderLock, say: Callable[[str], None]) -> None:

@@ -32,11 +32,6 @@ class ImageFile:
     path: Path
     modalities: Mapping[str, Path] = field(default_factory=dict)
 
-    @property
-    def shown_name(self) -> str:
-        """The name with whole characters only: file systems may hold others, JSON and the page may not."""
-        return self.name.encode("utf-8", "replace").decode("utf-8")
-
 
 def find_images(image: str, modalities: Mapping[str, str], out: str, notes: list[str]) -> list[ImageFile]:
     """The images of a file or folder, with their modality files.
@@ -52,13 +47,21 @@ def find_images(image: str, modalities: Mapping[str, str], out: str, notes: list
         UsageError: a file for many images, or two files for one.
     """
     source = Path(image)
+    for path in (image, out, *modalities.values()):
+        if not _is_text(os.fspath(Path(path).absolute())):
+            raise UsageError(f"Expected a path in UTF-8 but got {os.fsencode(path)!r}; rename it.")
     if not source.is_dir():
         if not source.is_file():
             raise DataError(f"Expected an image or a folder of images but got {image!r}; check the path.")
         files = {name: _one_map(name, Path(path), Path(source.name)) for name, path in modalities.items()}
         return [ImageFile(source.name, source, {name: file for name, file in files.items() if file is not None})]
-    aside = [Path(out).resolve(), *(Path(path).resolve() for path in modalities.values())]
-    names = [Path(n) for n in _below(source, _PICTURES, notes) if not _is_in((source / n).resolve(), aside, source)]
+    root = source.resolve()
+    if out and Path(out).resolve() == root:
+        raise UsageError(f"Expected --out to be another folder than the images' but got {out!r} for both; choose one.")
+    other = [Path(path).resolve() for path in (*modalities.values(), *([out] if out else []))]
+    aside = [folder for folder in other if folder != root and folder.is_relative_to(root)]
+    found_names = [Path(name) for name in _below(source, _PICTURES, notes)]
+    names = [n for n in found_names if not any((root / n).is_relative_to(folder) for folder in aside)]
     if not names:
         raise DataError(
             f"Expected images in {image!r} but got none ({', '.join(sorted(_PICTURES))}); give their folder."
@@ -87,21 +90,27 @@ def _below(folder: Path, suffixes: set[str], notes: list[str]) -> list[str]:
             path = Path(where) / name
             if name.startswith(".") or path.suffix.lower() not in suffixes:
                 continue
-            if path.resolve().is_relative_to(root):
+            if not _is_text(os.fspath(path.relative_to(folder))):
+                notes.append(f"{os.fsencode(path)!r} is left out: its name is not UTF-8, so no session can hold it.")
+            elif path.resolve().is_relative_to(root):
                 found.append(path.relative_to(folder).as_posix())
             else:
                 notes.append(f"{os.fspath(path)!r} is left out: it is a link out of {os.fspath(folder)!r}.")
     return sorted(found, key=_as_counted)
 
 
+def _is_text(name: str) -> bool:
+    """Whether a name has whole characters only; file systems may hold others."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _as_counted(name: str) -> list[tuple[int, int, str]]:
     """A key that puts ``image 9`` before ``image 10``."""
     return [(1, int(word), "") if word.isdigit() else (0, 0, word) for word in re.split(r"([0-9]+)", name)]
-
-
-def _is_in(path: Path, folders: list[Path], source: Path) -> bool:
-    """Whether a file lies in one of the folders that hold other things, unless that is the folder itself."""
-    return any(path.is_relative_to(folder) for folder in folders if folder != source.resolve())
 
 
 def _one_map(name: str, path: Path, image: Path) -> Path | None:

@@ -50,6 +50,7 @@ class ModelLink:
         url: str,
         deadline_s: float,
         accepts: Callable[[ModelContract], bool],
+        known: Callable[[], str],
         on_change: Callable[[], None],
         patience_s: float = 20.0,
     ) -> None:
@@ -59,6 +60,7 @@ class ModelLink:
             url: ``host:port`` of the gRPC port.
             deadline_s: longest wait for one answer.
             accepts: whether answers of a model may be mixed with those that the project has.
+            known: names the models that may, for the message when another one answers.
             on_change: called after each change of :attr:`status`.
             patience_s: how long a click waits for a server that is gone.
         """
@@ -66,7 +68,7 @@ class ModelLink:
         self.status, self.text = GONE, f"connecting to {url}"
         self.contract: ModelContract | None = None
         self.connections = 0  # grows with each: the server's cache may be empty then
-        self._accepts, self._on_change = accepts, on_change
+        self._accepts, self.known, self._on_change = accepts, known, on_change
         self._predictor: AsyncTritonPredictor | None = None
         self._changed = asyncio.Event()
         self._is_suspect = asyncio.Event()
@@ -76,6 +78,7 @@ class ModelLink:
         self._idle = asyncio.Event()
         self._idle.set()
         self._ahead: set[asyncio.Future[Any]] = set()
+        self._glance: asyncio.Future[NDArray[np.float32]] | None = None
         self._is_closing = False
 
     # The connection -----------------------------------------------------------------------------------
@@ -152,8 +155,9 @@ class ModelLink:
             await asyncio.wait_for(self._answerable(), self.patience_s if patience_s is None else patience_s)
         if self.status == REPLACED and self.contract is not None:
             raise ContractError(
-                f"Expected the model with which this project was begun but got another one, sha256 "
-                f"{self.contract.checkpoint_sha256}, at {self.url}; confirm it, or start the server with the old one."
+                f"Expected the model with which this project was annotated, sha256 {self.known()}, but got "
+                f"{self.contract.checkpoint_sha256} at {self.url}; confirm the new one, or start the server with the "
+                f"old one."
             )
         if self._predictor is None or self.status != READY:
             raise ServerUnreachableError(
@@ -226,8 +230,26 @@ class ModelLink:
     async def glance(
         self, encoded: Encoded, clicks: Sequence[Click], previous: NDArray[np.float32] | None
     ) -> NDArray[np.float32]:
-        """Answer clicks that nobody set yet: no waiting for a server that is gone."""
+        """Answer clicks that nobody set yet: no waiting for a server that is gone.
+
+        One at a time. Triton looks for cancellation between the steps of an ensemble only, so a glance that has
+        reached the last step is computed whatever happens here; sending the next one before it is done would let
+        them pile up in front of a click. Who is cancelled while waiting was never sent.
+        """
+        while self._glance is not None and not self._glance.done():
+            await asyncio.wait([self._glance])
         predictor = await self.ready(0.0)
+        self._glance = asyncio.ensure_future(self._look(predictor, encoded, clicks, previous))
+        self._glance.add_done_callback(lambda done: done.cancelled() or done.exception())  # heard, if nobody waits
+        return await asyncio.shield(self._glance)
+
+    async def _look(
+        self,
+        predictor: AsyncTritonPredictor,
+        encoded: Encoded,
+        clicks: Sequence[Click],
+        previous: NDArray[np.float32] | None,
+    ) -> NDArray[np.float32]:
         with self._first():
             self._others += 1
             try:

@@ -6,7 +6,6 @@ Every change goes one way: plan it, write it to the journal, then show it. One c
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
 from collections import OrderedDict
@@ -15,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mmms_client import edits
 from mmms_client.alignment import Nudge
 from mmms_client.annotate.images import ImageFile
 from mmms_client.annotate.model import READY, ModelLink, Timing
@@ -22,7 +22,7 @@ from mmms_client.annotate.pictures import Pictures, Reading, read_pictures
 from mmms_client.annotate.project import Project
 from mmms_client.annotation import Annotation, ClickRequest
 from mmms_client.annotation_state import Answers
-from mmms_client.box_mask import NOWHERE, Box
+from mmms_client.box_mask import NOWHERE, Box, BoxMask
 from mmms_client.clicks import Click
 from mmms_client.contract import MAX_CLICKS
 from mmms_client.errors import ServerError, UsageError
@@ -33,6 +33,7 @@ from mmms_client.export_masks.palette_png import MAX_ID, encode_palette_png
 from mmms_client.exporting import JOINT_FILE, SESSION_FILE
 from mmms_client.files import write_bytes_atomically
 from mmms_client.geometry import Frame, Region
+from mmms_client.importing import find_masks
 from mmms_client.journal import JOURNAL_FILE, Journal
 from mmms_client.predictor import Encoded
 from mmms_client.replaying import Probabilities, Question, answer_all, removal
@@ -58,7 +59,7 @@ class OpenImage:
         self._reading_lock = asyncio.Lock()
         self.pictures: Pictures
         self.annotation: Annotation
-        self._journal: Journal
+        self._journal: Journal | None = None
         self._reading, self._on_change = reading, on_change
         self._encoded: OrderedDict[Any, Encoded] = OrderedDict()
         self._model: dict[str, str] = {}
@@ -67,22 +68,40 @@ class OpenImage:
         self._asking: asyncio.Future[Any] | None = None  # what waits for the model while it holds the lock
 
     @classmethod
-    async def open(cls, *arguments: Any, threshold: float = 0.5) -> OpenImage:
-        """Read the files and the journal. Raises :class:`mmms_client.errors.DataError`."""
+    async def open(cls, *arguments: Any, threshold: float = 0.5, masks: str | None = None) -> OpenImage:
+        """Read the files and the journal; a new one begins with ``masks``.
+
+        Raises :class:`mmms_client.errors.MMMSError`.
+        """
         image = cls(*arguments)
-        await image._open(threshold)
+        try:
+            await image._open(threshold, masks)
+        except BaseException:
+            if image._journal is not None:
+                image._journal.close()
+            raise
         return image
 
-    async def _open(self, threshold: float) -> None:
+    async def _open(self, threshold: float, masks: str | None) -> None:
         self.pictures = await asyncio.to_thread(read_pictures, self.file, self.link.contract, self._reading, {})
         path = self.project.folder(self.file) / JOURNAL_FILE
         hw = self.pictures.image_hw
-        self._journal, history = await asyncio.to_thread(Journal.open, path, self.file.shown_name, hw)
+        self._journal, history = await asyncio.to_thread(Journal.open, path, self.file.name, hw)
         self._model = history.model
         self.annotation = Annotation(Frame.of(hw, 1), MAX_CLICKS, threshold)
         await asyncio.to_thread(history.restore, self.annotation)
         self.fit_model()
         await self.read_again()
+        if masks and history.length == 1:
+            await self._import(masks)
+
+    async def _import(self, masks: str) -> None:
+        """Begin with masks from elsewhere, as the first step of the journal."""
+        found = await asyncio.to_thread(find_masks, masks, os.fspath(self.file.path), self.file.name)
+        if found is None or not found.surfaces:
+            return
+        parts = [(surface, BoxMask.of(found.masks[surface.surface_id])) for surface in found.surfaces]
+        await self.perform(edits.import_masks(self.annotation, parts))
 
     def fit_model(self) -> None:
         """Take size and limits from the model that is connected now."""
@@ -123,6 +142,7 @@ class OpenImage:
         await self._on_change(self, box)
 
     async def _write(self, entry: Mapping[str, Any]) -> None:
+        assert self._journal is not None
         await asyncio.to_thread(self._journal.append, entry)
 
     async def undo(self, is_redo: bool = False) -> bool:
@@ -301,8 +321,11 @@ class OpenImage:
     async def close(self) -> None:
         """Write the results and give the journal back."""
         async with self.lock:
-            with contextlib.closing(self._journal):
+            try:
                 await self.write_results()
+            finally:
+                if self._journal is not None:
+                    self._journal.close()
 
 
 def _path_from(folder: Path, path: Path) -> str:

@@ -64,10 +64,8 @@ class Project:
 
         Raises :class:`OutputError` and :class:`SessionFormatError`.
         """
-        project = cls(make_folder(out), images)
-        file = project.out / PROJECT_FILE
-        if file.is_file():
-            project._read(file)
+        make_folder(out)
+        project = cls.read(out, images)
         known = {c.name for c in project.classes}
         number = max((c.class_id for c in project.classes), default=0)
         for given in classes:
@@ -75,6 +73,15 @@ class Project:
                 number += 1
                 project.classes.append(ProjectClass(number, given.name, given.colour, given.key))
         project.save()
+        return project
+
+    @classmethod
+    def read(cls, out: str | os.PathLike[str], images: list[ImageFile]) -> Project:
+        """The project of a folder as it lies there; writes nothing. Raises :class:`SessionFormatError`."""
+        project = cls(Path(out), images)
+        file = project.out / PROJECT_FILE
+        if file.is_file():
+            project._read(file)
         return project
 
     def save(self) -> None:

@@ -52,7 +52,7 @@ class Workplace:
     ) -> None:
         self.project, self.reading, self.version, self.masks = project, reading, version, masks
         self.ahead, self.threshold = ahead, threshold
-        self.link = ModelLink(url, deadline_s, self._accepts, self._on_link)
+        self.link = ModelLink(url, deadline_s, self._accepts, lambda: ", ".join(self.project.models), self._on_link)
         self.pages: set[Viewer] = set()
         self.first_image = 0
         self._images: dict[int, OpenImage] = {}
@@ -127,7 +127,7 @@ class Workplace:
         async with self._opening.setdefault(index, asyncio.Lock()):
             if index not in self._images:
                 arguments = (index, self.project.images[index], self.project, self.link, self.reading, self._on_change)
-                self._images[index] = await OpenImage.open(*arguments, threshold=self.threshold)
+                self._images[index] = await OpenImage.open(*arguments, threshold=self.threshold, masks=self.masks)
             image = self._images.pop(index)
             self._images[index] = image  # the last one used is the last one closed
         await self._close_idle()
@@ -257,7 +257,7 @@ class Workplace:
     def _image_entry(self, index: int) -> Message:
         file = self.project.images[index]
         encoded = self._images[index].encoded_state if index in self._images else "no"
-        return {"index": index, "name": file.shown_name, "state": self.project.state(file), "encoded": encoded}
+        return {"index": index, "name": file.name, "state": self.project.state(file), "encoded": encoded}
 
     def image_message(self, image: OpenImage) -> Message:
         height, width = image.pictures.image_hw
