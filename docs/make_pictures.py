@@ -1,4 +1,4 @@
-"""Makes the pictures of docs/app.md: the app in Chromium, on synthetic scenes, with a real server and the shipped model.
+"""Makes the pictures of docs/app.md: the app in Chromium, synthetic scenes, a real server, the shipped model.
 
     python docs/make_pictures.py [NAME ...]
 
@@ -33,19 +33,13 @@ from mmms_server.process import ServerProcess  # noqa: E402
 
 OUT = ROOT / "docs" / "app"
 FIRST_SEED = 7_000_000_000  # scenes that no model was trained on
-NUMBERS = (1, 2, 8, 9, 10, 5, 6)
+NUMBERS = (120, 1, 8, 103, 118, 108, 2)  # the first is annotated
 SIZE_HW = (640, 960)
-COLOURS = 96  # of a picture's palette
-CLASSES = "vehicle #ff9500\nbuilding #00a8ff\nplant #4cd964\nperson #ff3b80\nground #a066ff\nother #ffdd33\n"
-CLASS_OF = {
-    "truck": "vehicle",
-    "car": "vehicle",
-    "bicycle": "vehicle",
-    "tree": "plant",
-    "bush": "plant",
-    "person": "person",
-}
-CLASS_OF |= {"building": "building", "wall": "building", "house": "building", "road": "ground", "ground": "ground"}
+COLOURS = 256  # of a picture's palette
+GOOD_IOU = 0.8  # what the model does not get to in five clicks is left out
+CLASSES = "person #ff3b80\nroom #a066ff\nfurniture #ff9500\nobject #00a8ff\n"
+CLASS_OF = {"person": "person", "floor": "room", "wall": "room", "window": "room"}
+CLASS_OF |= {"furniture": "furniture", "lamp": "furniture", "cloth": "furniture"}
 
 
 def main() -> None:
@@ -74,6 +68,7 @@ def write_scenes(folder: Path) -> list[Scene]:
         grey_probability=0,
         wild_look_probability=0.1,
         jpeg_probability=0,
+        camera_defects=False,
     )
     scenes = []
     for kind in ("rgb", "thermal", "depth"):
@@ -124,25 +119,43 @@ class Pictures:
         self.small()
         self.gone()
 
-    def save(self, name: str) -> None:
-        """A picture of the window, as a palette PNG."""
+    def save(self, name: str, crop: tuple[int, int, int, int] | None = None, reduce: float = 1.0) -> None:
+        """A picture of the window, or of a box of it, as a palette PNG."""
         self.screen.settle()
+        still = "return performance.now() - app.scene.movedAt > 300 && !app.scene.isScheduled"
+        self.screen.wait("stillness", lambda: self.screen.js(still))
         self.screen.js("document.querySelectorAll('.toast:not(.error)').forEach((t) => t.remove())")
         if self.wanted and name not in self.wanted:
             return
         shot = Image.open(io.BytesIO(self.screen.driver.get_screenshot_as_png())).convert("RGB")
-        reduced = shot.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        shot = shot.crop(crop) if crop else shot
+        if reduce != 1.0:
+            size = round(shot.width * reduce), round(shot.height * reduce)
+            shot = shot.resize(size, Image.Resampling.LANCZOS)
+        method, dither = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
+        reduced = shot.quantize(COLOURS, method=method, kmeans=3, dither=dither)
         data = io.BytesIO()
         reduced.save(data, "PNG", optimize=True)
         write_bytes_atomically(OUT / f"{name}.png", data.getvalue())
         print(f"{name}.png {len(data.getvalue()) / 1e3:.0f} kB")  # noqa: T201
+
+    def element(self, selector: str, margin: int = 12) -> tuple[int, int, int, int]:
+        """The box of an element in the window, with a margin."""
+        script = "const b = document.querySelector(arguments[0]).getBoundingClientRect();"
+        x0, y0, x1, y1 = self.screen.js(script + "return [b.left, b.top, b.right, b.bottom]", selector)
+        width, height = self.screen.js("return [innerWidth, innerHeight]")
+        lower, upper = (
+            (max(0, round(x0) - margin), max(0, round(y0) - margin)),
+            (round(x1) + margin, round(y1) + margin),
+        )
+        return (*lower, min(upper[0], width), min(upper[1], height))
 
     # States -------------------------------------------------------------------------------------------
     def open(self) -> None:
         screen = self.screen
         screen.driver.get(self.app.address)
         screen.wait("the page", lambda: screen.js("return Boolean(window.app?.state.document)"), 60)
-        screen.open_name("street-001.png")
+        screen.open_name("indoor-001.png")
         ready = "return app.state.image.encoded === 'ready' && !app.state.server.encoding.length"
         screen.wait("features", lambda: screen.js(ready), 60)
         screen.js("app.commands.set({theme: 'dark', preview: false})")
@@ -153,26 +166,31 @@ class Pictures:
         order = [int(i) for i, n in sorted(zip(ids, counts, strict=True), key=lambda row: -row[1]) if n > 1500]
         for label in order:
             name = scene.names[label - 1]
-            screen.js("app.state.activeClass = arguments[0]", CLASS_OF.get(name.split(" ")[0], "other"))
-            self.annotate(scene.labels == label)
+            screen.js("app.state.activeClass = arguments[0]", CLASS_OF.get(name.split(" ")[0], "object"))
+            if self.annotate(scene.labels == label) < GOOD_IOU:
+                screen.js("void app.commands.remove(app.state.activeId)")
+                screen.settle()
+                screen.js("app.state.activate(null)")
+                continue
             screen.js("void app.commands.update(app.state.activeId, {name: arguments[0]})", name)
             screen.settle()
             screen.keys("f")
-        self.choose("truck", "car", "building")
+        self.choose("person")
         self.save("overview")
 
-    def annotate(self, target: NDArray[np.bool_], most: int = 5) -> None:
-        """Click on the largest error until the surface is good or a person would give up."""
+    def annotate(self, target: NDArray[np.bool_], most: int = 5) -> float:
+        """Click on the largest error until the surface is good or a person would give up; returns the IoU."""
         screen = self.screen
         annotator = SimulatedAnnotator(target, self.scene.labels != 255)
         prediction = np.zeros_like(target)
         for _ in range(most):
             click = annotator.next_click(prediction)
-            if click is None or iou(prediction, target) > 0.92:
-                return
+            if click is None or iou(prediction, target) > 0.93:
+                break
             screen.js("void app.commands.click(...arguments)", click.x_px, click.y_px, click.is_positive)
             screen.settle()
             prediction = screen.joint == screen.active
+        return float(iou(prediction, target))
 
     def choose(self, *names: str) -> None:
         """Work on the first of these surfaces that there is."""
@@ -206,73 +224,72 @@ class Pictures:
         screen.js("app.layout.first = 'rgb'; app.arrange('single'); app.showPanel('surfaces')")
 
     def without(self) -> None:
+        """The surface that changes most when thermal is left out."""
         screen = self.screen
-        best, most = 0, -1
+        most = (-1.0, 0)
         for surface in screen.surfaces:
-            if not surface["clicks"]:
-                continue
             screen.js("app.state.activate(arguments[0])", surface["id"])
             screen.keys("Shift+w")
-            box = screen.js("return app.state.without?.outline.box ?? [0, 0, 0, 0]")
-            own = surface["box"]
-            change = sum(
-                abs(a - b) for a, b in zip(box, (own[0], own[1], own[0] + own[2], own[1] + own[3]), strict=True)
-            )
-            if (np.isfinite(change) and 0 < most < change) or most < 0:
-                best, most = surface["id"], change
+            if screen.js("return app.state.without !== null"):
+                x, y, w, h = surface["box"]
+                box = screen.js("return app.state.without.outline.box")
+                change = sum(abs(a - b) for a, b in zip(box, (x, y, x + w, y + h), strict=True) if b is not None)
+                most = max(most, (change if w * h < 200_000 else 0.0, surface["id"]))
             screen.keys("Esc")
-        screen.js("app.state.activate(arguments[0])", best)
+        screen.js("app.state.activate(arguments[0])", most[1])
         screen.keys("Shift+w")
         self.save("without")
         screen.keys("Esc")
 
     def details(self) -> None:
         screen = self.screen
-        self.choose("car", "truck")
+        self.choose("box", "person")
         screen.js("app.commands.set({preview: true}); app.goTo(app.state.activeId)")
         screen.keys("r")
-        self.save("refine")
-        screen.keys("r", "p")
         x, y, w, h = screen.js("return app.state.active.box")
-        screen.look_at(14, x + 4, y + h // 2)
-        self.save("pixels")
+        screen.click(x + w * 0.5, y + h * 0.5)
+        screen.js("app.preview.lastClickMs = 1")
+        screen.point(x + w * 0.9, y + h * 0.6)
+        screen.wait("a preview", lambda: screen.js("return app.state.preview !== null"))
+        self.save("refine")
+        screen.keys("z", "r", "p")
+        ys, xs = np.nonzero(screen.joint == screen.active)
+        screen.look_at(16, int(xs[0]), int(ys[0]) + 8)
+        self.save("pixels", (48, 46, 688, 446))
         screen.keys("p", "0")
+        self.choose("person")
         screen.js("app.commands.set({theme: 'light', patterns: true, preview: false})")
         self.save("patterns")
         screen.js("app.commands.set({theme: 'dark', patterns: false})")
-        screen.keys("b")
-        screen.js("app.commands.set({brushRadius: 16})")
-        screen.point(x + w / 2, y + h / 2)
-        self.save("brush")
-        screen.keys("c")
 
     def panels(self) -> None:
         screen = self.screen
-        for name in ("street-003.png", "indoor-002.png"):
-            index = screen.js("return app.state.images.find((i) => i.name === arguments[0])?.index ?? -1", name)
-            if index >= 0:
-                screen.js("void app.commands.send('mark', {index: arguments[0], state: 'done'})", index)
+        rows = screen.js("return app.state.images")
+        for row, state in zip(
+            [r for r in rows if not r["name"].startswith("indoor-001")], ("done", "done", "skipped"), strict=False
+        ):
+            screen.js("void app.commands.send('mark', {index: arguments[0], state: arguments[1]})", row["index"], state)
         screen.js("app.showPanel('images')")
         shown = "return [...document.querySelectorAll('#images img')].every((i) => i.complete && i.naturalWidth > 0)"
         screen.wait("thumbnails", lambda: screen.js(shown))
-        self.save("images")
+        self.save("images", (790, 0, 1280, 560))
         screen.js("app.showPanel('surfaces')")
         screen.keys("h")
-        self.save("help")
+        self.save("help", self.element("#help-dialog"))
         screen.keys("Esc")
         screen.press("[data-action='export']")
         for name in ("coco", "yolo", "labelme"):
             screen.find(f"#formats input[value='{name}']").click()
         screen.wait("the losses", lambda: screen.find("#export-write").is_enabled())
-        self.save("export")
+        self.save("export", self.element("#export-dialog"))
         screen.keys("Esc")
 
     def small(self) -> None:
         screen = self.screen
         metrics = {"width": 820, "height": 1100, "deviceScaleFactor": 1, "mobile": False}
         screen.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        screen.js("app.view.fit(); app.scene.invalidate()")
-        self.save("tablet")
+        screen.js("app.view.fit(); app.scene.moved()")
+        self.save("tablet", reduce=0.6)
         screen.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         screen.settle()
 
@@ -280,8 +297,8 @@ class Pictures:
         screen = self.screen
         self.server.kill()
         screen.wait("gone", lambda: screen.js("return app.state.server.server === 'gone'"), 60)
-        screen.js("app.view.fit(); app.scene.invalidate()")
-        self.save("server-gone")
+        screen.js("app.view.fit(); app.scene.moved()")
+        self.save("server-gone", (0, 560, 1280, 720))
 
 
 if __name__ == "__main__":
