@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ READY, GONE, REPLACED = "ready", "gone", "replaced"
 _HEARTBEAT_S = 3.0
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.25, 5.0
 _PROBE_S = 3.0
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -95,8 +96,7 @@ class ModelLink:
                     await self._lose(str(error))
                     wait_s, delay_s = delay_s, min(_LONGEST_DELAY_S, 2 * delay_s)
                 self._is_suspect.clear()
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._is_suspect.wait(), wait_s)
+                await _first_of(self._is_suspect.wait(), wait_s)
         finally:
             await self._drop()
 
@@ -151,8 +151,8 @@ class ModelLink:
         """
         if self._is_closing:
             raise ServerUnreachableError("Expected the app to run on but it is being closed; start it again.")
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._answerable(), self.patience_s if patience_s is None else patience_s)
+        if self.status == GONE:
+            await _first_of(self._answerable(), self.patience_s if patience_s is None else patience_s)
         if self.status == REPLACED and self.contract is not None:
             raise ContractError(
                 f"Expected the model with which this project was annotated, sha256 {self.known()}, but got "
@@ -208,7 +208,7 @@ class ModelLink:
         if before is None or self._others:
             before = await self._count(predictor)
         began_s = time.perf_counter()
-        answer = await predictor.predict(encoded, clicks, previous)
+        answer = await self._heard(predictor.predict(encoded, clicks, previous))
         request_ms = 1e3 * (time.perf_counter() - began_s)
         timing.request_ms += request_ms
         was_alone = not self._others
@@ -224,8 +224,19 @@ class ModelLink:
 
     async def _count(self, predictor: AsyncTritonPredictor) -> StageTimes:
         self._others = 0
-        self._counted = StageTimes.of(await predictor.transport.all_statistics(_PROBE_S))
+        self._counted = StageTimes.of(await self._heard(predictor.transport.all_statistics(_PROBE_S)))
         return self._counted
+
+    async def _heard(self, request: Coroutine[Any, Any, _T]) -> _T:
+        """Await a request. One that ends because its connection was closed is no cancellation of ours."""
+        task = asyncio.ensure_future(request)
+        try:
+            await asyncio.wait([task])
+        finally:
+            task.cancel()
+        if task.cancelled():
+            raise ServerUnreachableError(f"Expected an answer from {self.url} but the connection was lost; try again.")
+        return task.result()
 
     async def glance(
         self, encoded: Encoded, clicks: Sequence[Click], previous: NDArray[np.float32] | None
@@ -253,7 +264,7 @@ class ModelLink:
         with self._first():
             self._others += 1
             try:
-                return await predictor.predict(encoded, clicks, previous)
+                return await self._heard(predictor.predict(encoded, clicks, previous))
             except ServerUnreachableError:
                 self._is_suspect.set()
                 raise
@@ -295,3 +306,12 @@ class ModelLink:
             self._urgent -= 1
             if not self._urgent:
                 self._idle.set()
+
+
+async def _first_of(work: Coroutine[Any, Any, Any], timeout_s: float) -> None:
+    """Wait for some work, or until the time is over. Before Python 3.12 ``wait_for`` may swallow a cancellation."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait([task], timeout=timeout_s)
+    finally:
+        task.cancel()
