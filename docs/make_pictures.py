@@ -243,18 +243,18 @@ class Pictures:
 
     def details(self) -> None:
         screen = self.screen
-        self.choose("box", "person")
-        screen.js("app.commands.set({preview: true}); app.goTo(app.state.activeId)")
+        self.choose("person")
+        screen.js("app.commands.set({preview: true})")
+        screen.look_at(2.2, 820, 150)
         screen.keys("r")
-        x, y, w, h = screen.js("return app.state.active.box")
-        screen.click(x + w * 0.5, y + h * 0.5)
         screen.js("app.preview.lastClickMs = 1")
-        screen.point(x + w * 0.9, y + h * 0.6)
+        screen.point(866, 128)
         screen.wait("a preview", lambda: screen.js("return app.state.preview !== null"))
         self.save("refine")
-        screen.keys("z", "r", "p")
+        screen.keys("r", "p")
         ys, xs = np.nonzero(screen.joint == screen.active)
-        screen.look_at(16, int(xs[0]), int(ys[0]) + 8)
+        at = len(ys) // 3
+        screen.look_at(16, int(xs[at]), int(ys[at]))
         self.save("pixels", (48, 46, 688, 446))
         screen.keys("p", "0")
         self.choose("person")

@@ -27,9 +27,10 @@ export class StatusLine {
   }
 
   draw() {
-    const { kind, text } = this.situation();
+    const { kind, text, detail } = this.situation();
     const element = byId("situation");
     element.dataset.kind = kind;
+    element.title = detail ? `${text} ${detail}` : text;
     if (byId("situation-text").textContent !== text) byId("situation-text").textContent = text;
     document.body.dataset.server = this.state.isOpen ? this.state.server.server : "no-app";
     byId("accept-model").hidden = !this.state.isOpen || this.state.server.server !== "replaced";
@@ -37,11 +38,13 @@ export class StatusLine {
     byId("ahead").textContent = this.state.images.length > 1 && ahead ? `${ahead} encoded ahead` : "";
   }
 
-  /** @returns {{kind: string, text: string}} */
+  /** @returns {{kind: string, text: string, detail?: string}} */
   situation() {
     const { state } = this;
     if (!state.isOpen) return state.wasOpen ? { kind: "bad", text: "App gone; reconnecting. Nothing is lost." } : { kind: "busy", text: "Connecting" };
-    if (state.server.server === "gone") return { kind: "bad", text: state.server.text || "Server gone; reconnecting. Your clicks are kept." };
+    if (state.server.server === "gone") {
+      return { kind: "bad", text: "Server gone; reconnecting. Your clicks are kept.", detail: state.server.text };
+    }
     if (state.server.server === "replaced") return { kind: "warn", text: state.server.text || "Server replaced: another model answers now." };
     if (state.image?.encoded === "failed") return { kind: "bad", text: state.image.error ? `Encoding failed: ${state.image.error}` : state.server.text || "Encoding failed" };
     if (state.image?.encoded === "running") return { kind: "busy", text: "Encoding the image" };
