@@ -69,7 +69,8 @@ function fillMasks(scene, shown, isComparing) {
 /** @param {Scene} scene @param {Shown[]} shown @param {boolean} isComparing */
 function strokeMasks(scene, shown, isComparing) {
   const { context, state, view } = scene;
-  context.lineWidth = 1.5 / view.scale;
+  // A line of one device pixel is drawn much faster than a wider one: in motion that counts.
+  context.lineWidth = (scene.isMoving ? 1 / scene.dpr : 1.5) / view.scale;
   context.lineJoin = "bevel";
   for (const { surface, outline } of shown) {
     if (surface.id === state.activeId) continue;

@@ -159,7 +159,7 @@ export class State {
 
   /** @param {any} mask */
   takeMask(mask) {
-    if (mask.image !== this.image?.index) return;
+    if (mask.image !== this.image?.index || !["preview", "without"].includes(mask.kind)) return;
     const live = { surface: mask.surface, kind: mask.kind, modality: mask.modality, ticket: mask.ticket, outline: outlineOfProbabilities(mask.bytes, mask) };
     if (mask.kind === "without") this.without = live;
     else if (mask.kind === "preview") this.tell("preview", live);
