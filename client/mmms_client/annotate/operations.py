@@ -72,8 +72,7 @@ class Operations:
         if before is None or before is image:
             return {}
         try:
-            async with before.lock:
-                await before.write_results()
+            await before.write_results()
         except MMMSError as error:  # its journal has everything; the new image is open all the same
             return {"warning": str(error)}
         return {}
@@ -139,9 +138,10 @@ class Operations:
             await image.remove_click(event)
 
     async def finish(self, f: Fields) -> None:
-        async with self.image.lock:
-            await self.image.finish(f["surface"].integer(1))
-            await self.image.write_results()
+        image = self.image
+        async with image.lock:
+            await image.finish(f["surface"].integer(1))
+        await image.write_results()
 
     async def preview(self, f: Fields) -> Message:
         """What a click would give, while nobody has set it. Cancelled by the next preview, click or ``cancel``."""

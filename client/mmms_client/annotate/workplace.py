@@ -322,8 +322,7 @@ class Workplace:
             if name not in FORMATS:
                 raise UsageError(f"Expected a format ({', '.join(FORMATS)}) but got {name!r}; take one of these.")
         for image in list(self._images.values()):
-            async with image.lock:
-                await image.write_results()
+            await image.write_results()
         return await asyncio.to_thread(self._export, formats, is_written, tolerance_px)
 
     def _export(self, formats: list[str], is_written: bool, tolerance_px: float | None) -> tuple[list[str], list[str]]:
