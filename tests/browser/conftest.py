@@ -1,4 +1,4 @@
-"""A real browser on the real app in front of the real server: one of each per module, and an image of its own per test."""
+"""A real browser on the real app in front of the real server: one of each per module, an image of its own per test."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser.app_process import AppProcess
-from browser.screen import Screen
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
+from browser.app_process import AppProcess
+from browser.screen import Screen
 from mmms_client import Session, TritonPredictor, open_inputs
 from mmms_server.process import ServerProcess
 
 STREET = Path(__file__).resolve().parent.parent.parent / "samples" / "street"
-HOSTILE = ["a b.png", "ümläut 雪.png", "it's \"quoted\".png", "<img src=x onerror=alert(1)>.png", "100%25 &amp; #?.png"]
+HOSTILE = ["a b.png", "ümläut 雪.png", 'it\'s "quoted".png', "<img src=x onerror=alert(1)>.png", "100%25 &amp; #?.png"]
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -56,7 +56,9 @@ def chromium() -> tuple[str, str]:
 
 
 @pytest.fixture(scope="session")
-def open_browser(chromium: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], webdriver.Chrome]]:
+def open_browser(
+    chromium: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], webdriver.Chrome]]:
     """Starts browsers, each with a profile of its own, and ends them all."""
     started: list[webdriver.Chrome] = []
 
@@ -92,11 +94,21 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder_arguments(images: Path) -> list[str]:
     """The command line for the folder of images."""
     modalities = [f"{name}={images / name}" for name in ("thermal", "depth")]
-    return [str(images / "rgb"), "--modality", modalities[0], "--modality", modalities[1], "--classes", str(images / "classes.txt")]
+    return [
+        str(images / "rgb"),
+        "--modality",
+        modalities[0],
+        "--modality",
+        modalities[1],
+        "--classes",
+        str(images / "classes.txt"),
+    ]
 
 
 @pytest.fixture(scope="module")
-def app(images: Path, nano_server: ServerProcess, chromium: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppProcess]:
+def app(
+    images: Path, nano_server: ServerProcess, chromium: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AppProcess]:
     with AppProcess(tmp_path_factory.mktemp("app") / "out", nano_server.url, folder_arguments(images)) as process:
         yield process
 
@@ -112,16 +124,26 @@ def window(app: AppProcess, open_browser: Callable[[], webdriver.Chrome]) -> Scr
 
 
 _taken: dict[str, int] = {}
+_AS_AT_FIRST = """
+app.commands.set({panel: "surfaces", tags: false, patterns: false, preview: false, fill: 0.34, windows: {}});
+app.chooseTool("click");
+app.chooseSign(false);
+app.gallery.loaded.clear();
+if (app.scene.isCrisp) app.togglePixels();
+if (app.isRefining) app.toggleRefine();
+app.layout.first = "rgb";
+app.arrange("single");
+app.scene.areMasksHidden = false;
+document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
+document.querySelectorAll(".toast").forEach((toast) => toast.remove());
+"""
 
 
 @pytest.fixture
 def screen(window: Screen, request: pytest.FixtureRequest) -> Iterator[Screen]:
     """The page on an image that no other test of the module has touched, with everything as at first."""
     number = _taken[request.module.__name__] = _taken.get(request.module.__name__, -1) + 1
-    window.js("app.commands.set({panel: 'surfaces', tags: false, patterns: false, preview: false, windows: {}})")
-    window.js("app.chooseTool('click'); app.chooseSign(false); app.gallery.loaded.clear(); if (app.scene.isCrisp) app.togglePixels()")
-    window.js("if (app.isRefining) app.toggleRefine(); app.layout.first = 'rgb'; app.arrange('single'); app.scene.areMasksHidden = false")
-    window.js("document.querySelectorAll('dialog[open]').forEach((d) => d.close()); document.querySelectorAll('.toast').forEach((t) => t.remove())")
+    window.js(_AS_AT_FIRST)
     window.open_name(f"street {number}.png")
     window.js("app.view.fit(); app.scene.canvas.focus(); app.scene.invalidate()")
     window.errors()

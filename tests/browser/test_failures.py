@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from selenium import webdriver
+
 from browser.app_process import AppProcess
 from browser.conftest import STREET, differing, folder_arguments
 from browser.screen import Screen
-from selenium import webdriver
-
 from mmms_server.process import ServerProcess
 
-from ..conftest import REPOSITORY
+REPOSITORY = STREET.parent.parent / "model_repository"
 
 
 def page_of(app: AppProcess, open_browser: Callable[[], webdriver.Chrome]) -> Screen:
@@ -23,7 +23,9 @@ def page_of(app: AppProcess, open_browser: Callable[[], webdriver.Chrome]) -> Sc
     return screen
 
 
-def test_kill_9_of_the_app_loses_nothing(images: Path, nano_server: ServerProcess, open_browser: Callable[[], webdriver.Chrome], tmp_path: Path) -> None:
+def test_kill_9_of_the_app_loses_nothing(
+    images: Path, nano_server: ServerProcess, open_browser: Callable[[], webdriver.Chrome], tmp_path: Path
+) -> None:
     with AppProcess(tmp_path / "out", nano_server.url, folder_arguments(images)) as app:
         screen = page_of(app, open_browser)
         screen.wait("a server", lambda: screen.js("return app.state.server.server === 'ready'"))
@@ -57,8 +59,16 @@ def own_server(server_extra: None, tmp_path: Path) -> Iterator[ServerProcess]:
         yield server
 
 
-def test_a_server_that_goes_and_comes_back(own_server: ServerProcess, open_browser: Callable[[], webdriver.Chrome], tmp_path: Path) -> None:
-    arguments = [str(STREET / "rgb.png"), "--modality", f"thermal={STREET / 'thermal.png'}", "--modality", f"depth={STREET / 'depth.png'}"]
+def test_a_server_that_goes_and_comes_back(
+    own_server: ServerProcess, open_browser: Callable[[], webdriver.Chrome], tmp_path: Path
+) -> None:
+    arguments = [
+        str(STREET / "rgb.png"),
+        "--modality",
+        f"thermal={STREET / 'thermal.png'}",
+        "--modality",
+        f"depth={STREET / 'depth.png'}",
+    ]
     with AppProcess(tmp_path / "out", own_server.url, arguments) as app:
         screen = page_of(app, open_browser)
         screen.wait("a server", lambda: screen.js("return app.state.server.server === 'ready'"))
@@ -78,7 +88,9 @@ def test_a_server_that_goes_and_comes_back(own_server: ServerProcess, open_brows
         screen.driver.quit()
 
 
-def test_what_the_app_refuses_is_said_and_nothing_changes(images: Path, nano_server: ServerProcess, open_browser: Callable[[], webdriver.Chrome], tmp_path: Path) -> None:
+def test_what_the_app_refuses_is_said_and_nothing_changes(
+    images: Path, nano_server: ServerProcess, open_browser: Callable[[], webdriver.Chrome], tmp_path: Path
+) -> None:
     with AppProcess(tmp_path / "out", nano_server.url, folder_arguments(images)) as app:
         screen = page_of(app, open_browser)
         screen.wait("a server", lambda: screen.js("return app.state.server.server === 'ready'"))

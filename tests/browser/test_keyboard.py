@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from browser.screen import Screen
 
 
@@ -85,16 +86,20 @@ def test_typing_a_name_is_no_shortcut(screen: Screen) -> None:
 
 
 def test_f6_goes_round_and_every_control_has_a_name(screen: Screen) -> None:
+    script = """
+    return ["tools", "tabs", "panel", "stage"].find((id) =>
+      document.getElementById(id).contains(document.activeElement));
+    """
     seen = []
     for _ in range(4):
         screen.keys("F6")
-        seen.append(screen.js("return ['tools', 'tabs', 'panel', 'stage'].find((id) => document.getElementById(id).contains(document.activeElement))"))
+        seen.append(screen.js(script))
     assert seen == ["tools", "tabs", "panel", "stage"]
-    nameless = screen.js(
-        "return [...document.querySelectorAll('button, input, select, [role=listbox], canvas[tabindex]')]"
-        ".filter((e) => !(e.ariaLabel || e.textContent.trim() || e.labels?.length || e.getAttribute('aria-labelledby')))"
-        ".map((e) => e.outerHTML)"
-    )
+    nameless = screen.js("""
+    return [...document.querySelectorAll("button, input, select, [role=listbox], canvas[tabindex]")]
+      .filter((e) => !(e.ariaLabel || e.textContent.trim() || e.labels?.length || e.getAttribute("aria-labelledby")))
+      .map((e) => e.outerHTML);
+    """)
     assert nameless == []
 
 

@@ -52,7 +52,7 @@ class Workplace:
     ) -> None:
         self.project, self.reading, self.version, self.masks = project, reading, version, masks
         self.ahead, self.threshold = ahead, threshold
-        self.link = ModelLink(url, deadline_s, self._accepts, self._on_link)
+        self.link = ModelLink(url, deadline_s, self._accepts, lambda: ", ".join(self.project.models), self._on_link)
         self.pages: set[Viewer] = set()
         self.first_image = 0
         self._images: dict[int, OpenImage] = {}
@@ -257,7 +257,7 @@ class Workplace:
     def _image_entry(self, index: int) -> Message:
         file = self.project.images[index]
         encoded = self._images[index].encoded_state if index in self._images else "no"
-        return {"index": index, "name": file.shown_name, "state": self.project.state(file), "encoded": encoded}
+        return {"index": index, "name": file.name, "state": self.project.state(file), "encoded": encoded}
 
     def image_message(self, image: OpenImage) -> Message:
         height, width = image.pictures.image_hw
@@ -322,8 +322,7 @@ class Workplace:
             if name not in FORMATS:
                 raise UsageError(f"Expected a format ({', '.join(FORMATS)}) but got {name!r}; take one of these.")
         for image in list(self._images.values()):
-            async with image.lock:
-                await image.write_results()
+            await image.write_results()
         return await asyncio.to_thread(self._export, formats, is_written, tolerance_px)
 
     def _export(self, formats: list[str], is_written: bool, tolerance_px: float | None) -> tuple[list[str], list[str]]:

@@ -122,6 +122,7 @@ function viewActions(app) {
     ["refine", "Refine in view: the click model sees what is in view", ["R"], () => app.toggleRefine()],
     ["masks", "Hide or show all masks", ["I"], then(() => (scene.areMasksHidden = !scene.areMasksHidden))],
     ["patterns", "Patterns on or off", ["J"], () => scene.state.tell("toggle", "patterns")],
+    ["by-class", "Colours of the classes or of the surfaces", ["U"], () => scene.state.tell("toggle", "byClass")],
     ["tags", "Numbers and names on or off", ["Shift+J"], () => scene.state.tell("toggle", "tags")],
   ]);
 }

@@ -24,6 +24,14 @@ import { outlineOfProbabilities } from "./probability_outline.js";
  * @typedef {{surface: number, kind: string, modality?: string, outline: import("./rings.js").Outline}} LiveMask
  */
 
+const NOTABLE_PX = 16;
+const NOTABLE_SHARE = 0.02;
+
+/** Whether later surfaces took more than the seam that any two neighbours share. @param {Surface} surface */
+export function isDamaged({ lost_px, area_px }) {
+  return lost_px >= NOTABLE_PX && lost_px >= NOTABLE_SHARE * (area_px + lost_px);
+}
+
 /** What a person chose and finds again next time. */
 export const DEFAULT_SETTINGS = {
   theme: "system",
@@ -32,6 +40,7 @@ export const DEFAULT_SETTINGS = {
   patterns: false,
   tags: true,
   fill: 0.34,
+  byClass: false, // colours of classes instead of one per surface
   brushRadius: 12,
   /** @type {Record<string, import("./pictures.js").Window>} */
   windows: {},
@@ -150,7 +159,7 @@ export class State {
 
   /** @param {any} mask */
   takeMask(mask) {
-    if (mask.image !== this.image?.index) return;
+    if (mask.image !== this.image?.index || !["preview", "without"].includes(mask.kind)) return;
     const live = { surface: mask.surface, kind: mask.kind, modality: mask.modality, ticket: mask.ticket, outline: outlineOfProbabilities(mask.bytes, mask) };
     if (mask.kind === "without") this.without = live;
     else if (mask.kind === "preview") this.tell("preview", live);
@@ -179,6 +188,12 @@ export class State {
 
   get active() {
     return this.surface(this.activeId);
+  }
+
+  /** The colour that a surface is drawn in. @param {Surface} surface */
+  colourOf(surface) {
+    const kind = this.settings.byClass && surface.class !== null ? this.classes.find((c) => c.name === surface.class) : null;
+    return kind?.colour ?? surface.colour;
   }
 
   /** @param {number | null} id */

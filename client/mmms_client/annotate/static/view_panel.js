@@ -64,6 +64,7 @@ export class ViewPanel {
   buildMarks() {
     const { commands } = this;
     byId("fill").addEventListener("input", () => commands.set({ fill: byId("fill").value / 100 }));
+    byId("by-class").addEventListener("change", () => commands.set({ byClass: byId("by-class").checked }));
     for (const name of ["tags", "patterns", "preview"]) {
       byId(`show-${name}`).addEventListener("change", () => commands.set({ [name]: byId(`show-${name}`).checked }));
     }
@@ -81,6 +82,7 @@ export class ViewPanel {
     if (picture) this.drawWindow(picture);
     byId("align").hidden = !image?.modalities.length;
     this.drawAlign();
+    byId("by-class").checked = settings.byClass;
     byId("fill").value = Math.round(settings.fill * 100);
     for (const name of /** @type {const} */ (["tags", "patterns", "preview"])) byId(`show-${name}`).checked = settings[name];
   }
