@@ -137,6 +137,22 @@ def claim(
 
 
 @cli.command()
+@click.option("--checkpoint", required=True, help="A checkpoint, or a name in checkpoints/ such as nano.")
+@training_options
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the run and the result.")
+def finetune(checkpoint: str, out: Path, **options: Any) -> None:
+    """Go on with a checkpoint on your own images (--dataset folder or sessions); says what it gained."""
+    from mmms_training.checkpoint import find_checkpoint
+    from mmms_training.finetune import finetune as go_on
+
+    if options["preset"] is not None or options["modalities"] is not None:
+        raise UsageError(
+            "Expected the checkpoint to say preset and modalities but got --preset or --modalities; drop them."
+        )
+    go_on(find_checkpoint(checkpoint), make_config(options, "finetune"), out, click.echo)
+
+
+@cli.command()
 @click.option("--root", type=click.Path(path_type=Path), required=True, help="Folders with rgb/ and labels/.")
 @click.option("--checkpoint", default="nano", show_default=True, help="A checkpoint, or `nano` for the shipped one.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for results.")

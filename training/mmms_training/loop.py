@@ -72,6 +72,7 @@ class Trainer:
         )
         self.is_bf16 = computes_in_bf16(self.device) if config.is_bf16 is None else config.is_bf16
         self.step = 0
+        self.validated: dict[str, float] = {}  # what the last validation measured
 
     def run(self, report: Report, stop_after_s: float | None = None) -> None:
         """Train to the end, or until ``stop_after_s`` seconds have passed; always ends with a checkpoint."""
@@ -205,7 +206,8 @@ class Trainer:
     def _validate(self, log: RunLog) -> None:
         """Measure the averaged weights by the code of the bench, in the first process; the others wait."""
         if self.group.is_main and self.config.validation_images:
-            log.scalars(self.step, *validate(self.config, self.model, self.ema))
+            self.validated, told = validate(self.config, self.model, self.ema)
+            log.scalars(self.step, self.validated, told)
         self.group.wait()
 
 

@@ -151,7 +151,7 @@ def open_source(config: TrainConfig, specs: tuple[ModalitySpec, ...]) -> Source:
         return SyntheticSource(config, specs)
     dataset = open_training_data(config, specs)
     missing = [name for name in config.modalities or () if name not in dataset.modality_names]
-    if missing:
+    if missing and not config.allow_absent:
         raise UsageError(
             f"Expected modalities of {config.dataset!r} ({', '.join(dataset.modality_names) or 'none'}) but got "
             f"{missing[0]!r}; leave it out of --modalities."
