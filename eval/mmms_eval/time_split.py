@@ -88,5 +88,5 @@ def split_times(predictor: Predictor) -> Iterator[TimeSplit | None]:
 
 
 def _counted(transport: Transport) -> tuple[int, int]:
-    rows = [transport.statistics(stage) for stage in STAGES]
+    rows = [transport.statistics(stage) for stage in STAGES if transport.is_model_ready(stage)]
     return sum(r.queue_ns for r in rows), sum(r.compute_ns for r in rows)

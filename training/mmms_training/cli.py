@@ -136,6 +136,21 @@ def claim(
     run_claim(plan, make_config(options, "claim"), click.echo)
 
 
+@cli.command("extract-features")
+@training_options
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the store.")
+@click.option("--cuts", type=click.IntRange(min=1), default=8, show_default=True, help="Random cuts of each image.")
+@click.option("--provider", default=None, metavar="HOST:PORT", help="A server with `backbone`, instead of a local one.")
+def extract_features(out: Path, cuts: int, provider: str | None, **options: Any) -> None:
+    """Run the backbone over a data set once and keep its features; `--store OUT` trains on them without it."""
+    from mmms_training.extraction import FeatureGiver, LocalBackbone, Provider
+    from mmms_training.extraction import extract_features as extract
+
+    config = make_config(options)
+    giver: FeatureGiver = LocalBackbone(config) if provider is None else Provider(provider, config)
+    extract(config, giver, out, cuts, click.echo)
+
+
 @cli.command()
 @click.option("--checkpoint", required=True, help="A checkpoint, or a name in checkpoints/ such as nano.")
 @training_options

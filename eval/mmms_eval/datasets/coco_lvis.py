@@ -120,8 +120,8 @@ def paint(
         ) from error
     if any(mask.shape != tuple(size_hw) for mask in masks.values()):
         raise DataError(
-            f"Expected masks of {size_hw[1]}x{size_hw[0]} px, the size of the image, in {str(file)!r} but got others; get "
-            "the original file."
+            f"Expected masks of {size_hw[1]}x{size_hw[0]} px, the size of the image, in {str(file)!r} but got others; "
+            "get the original file."
         )
     labels = np.full(tuple(size_hw), NO_SURFACE, np.int32)
     names = {}
