@@ -41,7 +41,7 @@ class MMMS(nn.Module):
         assert isinstance(self.csnet.head, MLPHead)
         self.csnet.head.initialize()
         self.backbone = backbone
-        if isinstance(backbone.vit, NanoViT):
+        if isinstance(backbone.vit, NanoViT) and not config.backbone.is_frozen:  # a frozen one has its weights
             backbone.vit.initialize()
 
     def freeze_encoder(self) -> None:
