@@ -182,6 +182,14 @@ def real(root: Path, checkpoint: str, out: Path, resolution: int, tuning_scenes:
     run_real(RealPlan(root, find_checkpoint(checkpoint), out, resolution, tuning_scenes, scales), click.echo)
 
 
+@cli.command("paper-rows")
+def paper_rows() -> None:
+    """Print a command for each row of the paper's tables."""
+    from mmms_training.paper_rows import rows_page
+
+    click.echo(rows_page(), nl=False)
+
+
 @cli.command()
 @click.option("--claim", "claim_folder", type=click.Path(path_type=Path), help="What `claim` wrote.")
 @click.option("--real", "real_folder", type=click.Path(path_type=Path), help="What `real` wrote.")
