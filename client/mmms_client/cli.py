@@ -375,6 +375,26 @@ def import_(masks: str, image: str, out: str) -> None:
 
 
 @cli.command()
+@click.argument("source", type=click.Path())
+@click.option("--bundle", type=click.Path(), required=True, metavar="DIR", help="Folder for the features.")
+@click.option("--scale", multiple=True, metavar="NAME=FACTOR[:OFFSET[:INVALID]]", help="Unit of a modality.")
+@click.option("--features", default="auto", show_default=True, help="provider=HOST:PORT asks that for the backbone.")
+@click.option("--deadline", type=click.FloatRange(0, min_open=True), default=30.0, show_default=True, metavar="SECONDS")
+@_url_option
+def encode(source: str, bundle: str, scale: tuple[str, ...], features: str, deadline: float, url: str) -> None:
+    """Keep the features of an image, or of all images of a folder: whoever has them needs `csnet` alone."""
+    from pathlib import Path
+
+    from mmms_client.bundle_writing import write_bundle
+    from mmms_client.triton_predictor import TritonPredictor
+    from mmms_client.units import parse_scale
+
+    with TritonPredictor.connect(grpc_address(url), features, deadline) as predictor:
+        rules = dict(parse_scale(text) for text in scale)
+        write_bundle(predictor, Path(source), Path(bundle), click.echo, rules)
+
+
+@cli.command()
 @_url_option
 @_deadline_option
 @click.pass_context

@@ -46,7 +46,7 @@ FEATURES = ("auto", "ensemble", "shared-memory", "plain")
 @click.option("--scale", "scales", multiple=True, metavar="NAME=FACTOR[:OFFSET[:INVALID]]", help="Unit of a modality.")
 @click.option("--url", envvar="TRITON_URL", default="localhost:8001", show_default=True, help="Server; or TRITON_URL.")
 @click.option(
-    "--features", type=click.Choice(FEATURES), default="auto", show_default=True, help="Path of the features."
+    "--features", default="auto", show_default=True, help=f"{', '.join(FEATURES)}, provider=HOST:PORT, bundle=DIR."
 )
 @click.option("--deadline", type=float, default=30.0, show_default=True, help="Seconds that one request may take.")
 @click.option("--baselines/--no-baselines", default=False, help="Evaluate disk, Voronoi and GrabCut as well.")

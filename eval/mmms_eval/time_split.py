@@ -87,4 +87,5 @@ def split_times(predictor: Predictor) -> Iterator[TimeSplit | None]:
 
 
 def _counted(transport: Transport) -> StageTimes:
-    return StageTimes.of({stage: transport.statistics(stage) for stage in STAGES})
+    served = [stage for stage in STAGES if transport.is_model_ready(stage)]  # a server may have only csnet
+    return StageTimes.of({stage: transport.statistics(stage) for stage in served})

@@ -42,9 +42,9 @@ _METHODS: dict[str, dict[str, Make]] = {
         "5 iterations": partial(GrabCutPredictor, 5),
     },
     "random walker": {
-        "beta 30": partial(RandomWalkerPredictor, 30.0),
         "beta 130": partial(RandomWalkerPredictor, 130.0),
         "beta 500": partial(RandomWalkerPredictor, 500.0),
+        "beta 2000": partial(RandomWalkerPredictor, 2000.0),
     },
 }
 
