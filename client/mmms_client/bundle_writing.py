@@ -27,8 +27,8 @@ from mmms_client.foreign_features import (
     BUNDLE_FILE,
     BUNDLE_FORMAT,
     BundleEntry,
+    bundle_key,
     contract_key,
-    image_key,
     read_bundle,
 )
 from mmms_client.inputs import open_inputs
@@ -62,7 +62,7 @@ def write_bundle(
     for place, (name, image, modalities) in enumerate(files, 1):
         inputs = open_inputs(contract, image, modalities, scales=scales)
         _, present, tensors = network_inputs(contract, inputs.image, inputs.modalities)
-        key = image_key(tensors["image"])
+        key = bundle_key(tensors["image"])
         known = entries.get(key)
         if known is None or known.modalities != present or not (out / known.file).is_file():
             start = time.perf_counter()

@@ -4,7 +4,6 @@ runs.
 
 from __future__ import annotations
 
-import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -14,13 +13,13 @@ from typing import Any
 
 import click
 
+from mmms_client.endpoint import DEFAULT_URL, Endpoint
 from mmms_client.errors import UsageError
 from mmms_client.export_masks.formats import MODULES as FORMATS
 from mmms_client.terminal import run_command
 
 PROGRAM = "mmms-client"
 COMMANDS_GROUP = "mmms_client.commands"
-DEFAULT_URL = "localhost:8001"
 
 
 @dataclass
@@ -68,28 +67,6 @@ def _missing_extra(name: str, extra: str, cause: ImportError) -> click.Command:
     )
 
 
-def grpc_address(url: str) -> str:
-    """``host:port`` from that or ``grpc://host:port``. Raises :class:`UsageError` for anything else."""
-    scheme, separator, rest = url.partition("://")
-    address = (rest if separator else url).rstrip("/")
-    if separator and scheme.lower() != "grpc":
-        raise UsageError(
-            f"Expected --url host:port of the server's gRPC port (usually 8001) but got {url!r}; write for "
-            f"example --url {_host(address)}:8001."
-        )
-    if not re.fullmatch(r"(\[[0-9a-fA-F:.%]+\]|[^\s:/\[\]]+):\d{1,5}", address):
-        raise UsageError(
-            f"Expected --url host:port of the server's gRPC port but got {url!r}; write for example --url "
-            f"{DEFAULT_URL}."
-        )
-    return address
-
-
-def _host(address: str) -> str:
-    host = address.split("/")[0]
-    return re.sub(r":\d*$", "", host) or "localhost"
-
-
 def _pairs(option: str, form: str, values: Sequence[str]) -> dict[str, str]:
     """``NAME=VALUE`` options as a dictionary. Raises :class:`UsageError`."""
     pairs: dict[str, str] = {}
@@ -110,17 +87,6 @@ def _version() -> str:
         return "unknown"
 
 
-_url_option = click.option(
-    "--url",
-    envvar="TRITON_URL",
-    default=DEFAULT_URL,
-    show_default=True,
-    show_envvar=True,
-    metavar="HOST:PORT",
-    help="The server's gRPC port; grpc://HOST:PORT is fine too.",
-)
-
-
 def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Several options as one decorator, in this order."""
 
@@ -132,6 +98,21 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return add
 
 
+_server_options = _options(
+    click.option(
+        "--url",
+        envvar="TRITON_URL",
+        default=DEFAULT_URL,
+        show_default=True,
+        show_envvar=True,
+        metavar="HOST:PORT",
+        help="The server's gRPC port; grpcs://HOST:PORT for TLS.",
+    ),
+    click.option("--ca", metavar="FILE", help="TLS: the authority that signed the server's certificate, PEM."),
+    click.option(
+        "--token-file", metavar="FILE", help="Bearer token for the server; MMMS_TOKEN holds the token itself."
+    ),
+)
 _modality_option = click.option(
     "--modality",
     "-m",
@@ -232,7 +213,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
 @click.option("--no-browser", is_flag=True, help="App: print the address and open no browser.")
 @_features_option
 @_deadline_option
-@_url_option
+@_server_options
 def annotate(
     image: str,
     clicks: str | None,
@@ -246,6 +227,8 @@ def annotate(
     features: str,
     deadline: float,
     url: str,
+    ca: str | None,
+    token_file: str | None,
     **inputs: Any,
 ) -> None:
     """Annotate IMAGE, or the images of a folder, in the browser. Modalities are then folders, too.
@@ -254,7 +237,12 @@ def annotate(
     session file are answered on IMAGE, and joint.png (index = surface id), overlay.png (to look at), session.json and
     surface PNGs are written to DIR.
     """
-    both: dict[str, Any] = {"image": image, "out": out, "url": grpc_address(url), "threshold": threshold}
+    both: dict[str, Any] = {
+        "image": image,
+        "out": out,
+        "url": Endpoint.parse(url, ca, token_file),
+        "threshold": threshold,
+    }
     both |= {"deadline_s": deadline, **_inputs(**inputs)}
     if clicks is not None:
         from mmms_client import headless
@@ -273,11 +261,31 @@ def annotate(
 @click.argument("image", type=click.Path())
 @_modality_option
 @click.option("--out", "-o", type=click.Path(), metavar="DIR", help="The app's folder, for its alignments.")
+@click.option("--bundle", type=click.Path(), metavar="DIR", help="Keep the features in this folder instead.")
 @_reading_options
+@_features_option
 @_deadline_option
-@_url_option
-def encode(image: str, out: str | None, deadline: float, url: str, **inputs: Any) -> None:
-    """Let the server encode IMAGE, or all images of a folder, ahead: no first click in the app waits then."""
+@_server_options
+def encode(
+    image: str,
+    out: str | None,
+    bundle: str | None,
+    features: str,
+    deadline: float,
+    url: str,
+    ca: str | None,
+    token_file: str | None,
+    **inputs: Any,
+) -> None:
+    """Let the server encode IMAGE, or all images of a folder, ahead: no first click in the app waits then.
+
+    With --bundle, IMAGE is an image or a folder with rgb/ and one folder per modality, and the features are kept in
+    DIR: whoever has them needs `csnet` alone.
+    """
+    endpoint = Endpoint.parse(url, ca, token_file)
+    if bundle is not None:
+        _write_bundle(image, bundle, endpoint, features, deadline, inputs)
+        return
     from mmms_client.annotate.choosing import InputRequest, project_images, reading
     from mmms_client.annotate.encoding import encode_images
 
@@ -287,7 +295,25 @@ def encode(image: str, out: str | None, deadline: float, url: str, **inputs: Any
     def bar(names: Iterable[str], count: int) -> Any:
         return click.progressbar(names, length=count, label="encoding", show_pos=True)
 
-    encode_images(images, grpc_address(url), reading(request), out, deadline, bar, click.echo)
+    encode_images(images, endpoint, reading(request), out, deadline, bar, click.echo)
+
+
+def _write_bundle(
+    source: str, bundle: str, endpoint: Endpoint, features: str, deadline: float, inputs: dict[str, Any]
+) -> None:
+    from pathlib import Path
+
+    from mmms_client.bundle_writing import write_bundle
+    from mmms_client.triton_predictor import TritonPredictor
+
+    read = _inputs(**inputs)
+    if read.pop("modalities", None):
+        raise UsageError(
+            "Expected --bundle with a folder that holds rgb/ and one folder per modality but got --modality; put the "
+            "modalities there."
+        )
+    with TritonPredictor.connect(endpoint, features, deadline) as predictor:
+        write_bundle(predictor, Path(source), Path(bundle), click.echo, read["scales"])
 
 
 @cli.command()
@@ -299,7 +325,7 @@ def encode(image: str, out: str | None, deadline: float, url: str, **inputs: Any
 @click.option("--json", "report", type=click.Path(), metavar="FILE", help="Write the report as JSON, too.")
 @_features_option
 @_deadline_option
-@_url_option
+@_server_options
 def replay(
     session: str,
     image: str,
@@ -308,6 +334,8 @@ def replay(
     features: str,
     deadline: float,
     url: str,
+    ca: str | None,
+    token_file: str | None,
     **inputs: Any,
 ) -> None:
     """Run the clicks of SESSION again on any model, and say how its masks differ from the recorded ones.
@@ -321,7 +349,7 @@ def replay(
         image=image,
         clicks=session,
         out="",
-        url=grpc_address(url),
+        url=Endpoint.parse(url, ca, token_file),
         threshold=threshold,
         features=features,
         deadline_s=deadline,
@@ -375,34 +403,14 @@ def import_(masks: str, image: str, out: str) -> None:
 
 
 @cli.command()
-@click.argument("source", type=click.Path())
-@click.option("--bundle", type=click.Path(), required=True, metavar="DIR", help="Folder for the features.")
-@click.option("--scale", multiple=True, metavar="NAME=FACTOR[:OFFSET[:INVALID]]", help="Unit of a modality.")
-@click.option("--features", default="auto", show_default=True, help="provider=HOST:PORT asks that for the backbone.")
-@click.option("--deadline", type=click.FloatRange(0, min_open=True), default=30.0, show_default=True, metavar="SECONDS")
-@_url_option
-def encode(source: str, bundle: str, scale: tuple[str, ...], features: str, deadline: float, url: str) -> None:
-    """Keep the features of an image, or of all images of a folder: whoever has them needs `csnet` alone."""
-    from pathlib import Path
-
-    from mmms_client.bundle_writing import write_bundle
-    from mmms_client.triton_predictor import TritonPredictor
-    from mmms_client.units import parse_scale
-
-    with TritonPredictor.connect(grpc_address(url), features, deadline) as predictor:
-        rules = dict(parse_scale(text) for text in scale)
-        write_bundle(predictor, Path(source), Path(bundle), click.echo, rules)
-
-
-@cli.command()
-@_url_option
+@_server_options
 @_deadline_option
 @click.pass_context
-def doctor(ctx: click.Context, url: str, deadline: float) -> None:
+def doctor(ctx: click.Context, deadline: float, url: str, ca: str | None, token_file: str | None) -> None:
     """Check the server: models, contract, a click, the cache. Each failure comes with its fix."""
     from mmms_client.doctor import run_doctor
 
-    ctx.exit(run_doctor(grpc_address(url), deadline))
+    ctx.exit(run_doctor(Endpoint.parse(url, ca, token_file), deadline))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

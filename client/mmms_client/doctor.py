@@ -12,6 +12,7 @@ import numpy as np
 
 from mmms_client.clicks import Click
 from mmms_client.contract import ModelContract
+from mmms_client.endpoint import Endpoint
 from mmms_client.errors import MMMSError, ServerUnreachableError
 from mmms_client.triton import TritonTransport
 from mmms_client.triton_predictor import ENSEMBLE, TritonPredictor, read_contract
@@ -31,7 +32,7 @@ class Finding:
         return f"{mark}  {self.subject}: {self.text}"
 
 
-def run_doctor(url: str, deadline_s: float, say: Callable[[str], None] | None = None) -> int:
+def run_doctor(url: str | Endpoint, deadline_s: float, say: Callable[[str], None] | None = None) -> int:
     """Print the findings; 0 when nothing failed, 1 otherwise."""
     import click
 
@@ -42,7 +43,7 @@ def run_doctor(url: str, deadline_s: float, say: Callable[[str], None] | None = 
     return 1 if failures else 0
 
 
-def examine(url: str, deadline_s: float) -> Iterator[Finding]:
+def examine(url: str | Endpoint, deadline_s: float) -> Iterator[Finding]:
     """The findings, in the order in which one depends on the other; stops where the next makes no sense."""
     transport = TritonTransport(url)
     try:
@@ -81,10 +82,10 @@ def _examine_click(transport: TritonTransport, contract: ModelContract, deadline
     rng = np.random.default_rng(time.time_ns())  # an image that no cache has seen
     image = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
     modalities = {m.name: rng.random((side, side, m.channels), np.float32) + m.minimum for m in contract.modalities}
-    before = transport.statistics("backbone_fuser")
     began = time.perf_counter()
     encoded = predictor.encode(image, modalities)
     first_ms = 1e3 * (time.perf_counter() - began)
+    before = transport.statistics("backbone_fuser", encoded.image_key)
     yield Finding("output", True, f"mask has bytes; first request (encode and click) took {first_ms:.0f} ms")
     began = time.perf_counter()
     one = predictor.predict(encoded, [Click(side / 2, side / 2)])
@@ -97,7 +98,7 @@ def _examine_click(transport: TritonTransport, contract: ModelContract, deadline
         if (one != other).any()
         else "two clicks give the same mask; export the checkpoint again",
     )
-    after = transport.statistics("backbone_fuser")
+    after = transport.statistics("backbone_fuser", encoded.image_key)
     is_hit = after.cache_hits > before.cache_hits
     size_mb = contract.features.size_bytes / 1e6
     if is_hit:

@@ -13,6 +13,7 @@
     │   └── OutputError          a result that could not be written
     └── ServerError              the other end of the wire                                 exit 1
         ├── ServerUnreachableError
+        ├── AccessError          a token, a method or a certificate was refused, on either side
         ├── ModelNotReadyError
         ├── ContractError        a server that is not ours, or speaks another version
         ├── ServerBusyError      the queue is full; the same call may work later
@@ -71,6 +72,10 @@ class ServerError(MMMSError):
 
 class ServerUnreachableError(ServerError):
     """Nothing answers at the address."""
+
+
+class AccessError(ServerError):
+    """The other end refuses us, or we refuse it: token, method, TLS certificate."""
 
 
 class ModelNotReadyError(ServerError):

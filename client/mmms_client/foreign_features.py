@@ -192,7 +192,7 @@ class BundleFeatures:
         )
 
     def features(self, present: tuple[str, ...], tensors: Tensors) -> tuple[tuple[str, ...], NDArray[np.float16]]:
-        entry = self._entries.get(image_key(tensors["image"]))
+        entry = self._entries.get(bundle_key(tensors["image"]))
         if entry is None:
             raise DataError(
                 f"Expected the features of this image (and region) in {str(self._folder)!r} but got none; encode it "
@@ -218,7 +218,7 @@ class BundleFeatures:
         """Nothing is open."""
 
 
-def image_key(image: NDArray[np.uint8]) -> str:
+def bundle_key(image: NDArray[np.uint8]) -> str:
     """Name of an image in a bundle: the hash of what the network sees of it."""
     return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from mmms_client.alignment import Alignment
 from mmms_client.annotation import Answer
 from mmms_client.contract import ModelContract
+from mmms_client.endpoint import Endpoint
 from mmms_client.errors import SessionFormatError, UsageError
 from mmms_client.export_masks.palette_png import encode_palette_png
 from mmms_client.export_masks.surface_png import encode_surface_png, surface_file_name
@@ -26,7 +27,7 @@ from mmms_client.session import Session
 from mmms_client.session_file import SessionDocument, document_of, format_session, read_session, replay
 from mmms_client.units import ValueRule
 
-Connect = Callable[[str, str, float], AbstractContextManager[Predictor]]
+Connect = Callable[[str | Endpoint, str, float], AbstractContextManager[Predictor]]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class AnnotateRequest:
     image: str
     clicks: str | None
     out: str
-    url: str
+    url: str | Endpoint
     modalities: Mapping[str, str] = field(default_factory=dict)
     rename: Mapping[str, str] = field(default_factory=dict)
     scales: Mapping[str, ValueRule] = field(default_factory=dict)
@@ -47,7 +48,7 @@ class AnnotateRequest:
     deadline_s: float = 30.0
 
 
-def connect_to_triton(url: str, features: str, deadline_s: float) -> AbstractContextManager[Predictor]:
+def connect_to_triton(url: str | Endpoint, features: str, deadline_s: float) -> AbstractContextManager[Predictor]:
     """A predictor on a Triton server. gRPC is loaded here and not before."""
     from mmms_client.triton_predictor import TritonPredictor
 

@@ -7,6 +7,7 @@ from an engine in process and from the server comes out of the same code.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -29,6 +30,7 @@ class Encoded:
     frame: Frame
     present: tuple[str, ...]
     payload: Any = field(repr=False)
+    image_key: str = ""  # see :func:`image_key`; empty where no server is involved
 
 
 class Predictor(Protocol):
@@ -115,6 +117,22 @@ def network_inputs(
         tensors["presence"] = presence
     present = tuple(name for name in contract.modality_names if name in given)
     return frame, present, tensors
+
+
+def image_key(tensors: Mapping[str, NDArray[Any]]) -> str:
+    """What an image is called on its way to one of several servers: 32 hexadecimal digits.
+
+    Args:
+        tensors: from :func:`network_inputs`.
+
+    The bytes that the servers' caches know the image by, so that equal keys mean equal cache entries: a proxy that
+    sends equal keys to one server makes each click find the features of its image there.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}\n".encode())
+        digest.update(np.ascontiguousarray(tensors[name]).tobytes())
+    return digest.hexdigest()
 
 
 def click_inputs(

@@ -66,7 +66,9 @@ class Transport(Protocol):
         """The model's configuration as JSON-like data. Raises :class:`ModelNotReadyError` if there is no such model."""
         ...
 
-    def statistics(self, model: str) -> ModelStatistics: ...
+    def statistics(self, model: str, image_key: str = "") -> ModelStatistics:
+        """The model's counters, on the server that requests with this ``image_key`` reach."""
+        ...
 
     def prepare(self, inputs: Arrays) -> Any:
         """Serialise inputs once; what comes back can be passed to :meth:`infer` many times."""
@@ -81,8 +83,12 @@ class Transport(Protocol):
         in_regions: Mapping[str, InRegion] | None = None,
         out_regions: Mapping[str, InRegion] | None = None,
         timeout_s: float | None = None,
+        image_key: str = "",
     ) -> dict[str, NDArray[Any]]:
-        """One request: ``inputs`` and what :meth:`prepare` made; outputs in ``out_regions`` are not returned."""
+        """One request: ``inputs`` and what :meth:`prepare` made; outputs in ``out_regions`` are not returned.
+
+        Requests with one ``image_key`` reach one server, where a proxy balances between several.
+        """
         ...
 
     def shared_region(self, size_bytes: int) -> SharedRegion | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
 import uuid
@@ -10,13 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import grpc
 import numpy as np
 import tritonclient.grpc as grpcclient
 import tritonclient.grpc.aio as aioclient
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
+from mmms_client.endpoint import IMAGE_KEY_HEADER, Endpoint
 from mmms_client.errors import (
+    AccessError,
     ContractError,
     DeadlineError,
     ModelNotReadyError,
@@ -26,14 +30,33 @@ from mmms_client.errors import (
 )
 from mmms_client.transport import Arrays, InRegion, ModelStatistics
 
+# A request leaves nothing behind on a server, so one that a dying server or a proxy without servers dropped is sent
+# again: twice, while a proxy finds another server. gRPC keeps the request for that, up to the buffer's size.
+_RETRIES = json.dumps(
+    {
+        "methodConfig": [
+            {
+                "name": [{"service": "inference.GRPCInferenceService", "method": "ModelInfer"}],
+                "retryPolicy": {
+                    "maxAttempts": 3,
+                    "initialBackoff": "0.1s",
+                    "maxBackoff": "1s",
+                    "backoffMultiplier": 3,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ]
+    }
+)
 _CHANNEL_ARGS = [
+    ("grpc.service_config", _RETRIES),
+    ("grpc.per_rpc_retry_buffer_size", 64 << 20),
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     ("grpc.lb_policy_name", "pick_first"),
     ("grpc.enable_http_proxy", 0),
 ]
 _PROBE_TIMEOUT_S = 5.0
-_LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "::1")
 
 
 class Region:
@@ -70,30 +93,38 @@ class Region:
 class TritonTransport:
     """Blocking calls; see :class:`mmms_client.transport.Transport`."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._client = grpcclient.InferenceServerClient(url, channel_args=_CHANNEL_ARGS)
+    def __init__(self, url: str | Endpoint) -> None:
+        self.endpoint = Endpoint.of(url)
+        self.url = str(self.endpoint)
+        self._client = grpcclient.InferenceServerClient(
+            self.endpoint.address, creds=_credentials(self.endpoint), channel_args=_CHANNEL_ARGS
+        )
 
     def is_ready(self) -> bool:
         with translated(self.url):
-            return bool(self._client.is_server_ready(client_timeout=_PROBE_TIMEOUT_S))
+            return bool(self._client.is_server_ready(headers=self._headers(), client_timeout=_PROBE_TIMEOUT_S))
 
     def is_model_ready(self, model: str) -> bool:
         with translated(self.url, model):
-            return bool(self._client.is_model_ready(model, client_timeout=_PROBE_TIMEOUT_S))
+            return bool(self._client.is_model_ready(model, headers=self._headers(), client_timeout=_PROBE_TIMEOUT_S))
 
     def server_version(self) -> str:
         with translated(self.url):
-            return str(self._client.get_server_metadata(client_timeout=_PROBE_TIMEOUT_S).version)
+            answer = self._client.get_server_metadata(headers=self._headers(), client_timeout=_PROBE_TIMEOUT_S)
+            return str(answer.version)
 
     def configuration(self, model: str) -> dict[str, Any]:
         with translated(self.url, model):
-            answer = self._client.get_model_config(model, as_json=True, client_timeout=_PROBE_TIMEOUT_S)
+            answer = self._client.get_model_config(
+                model, headers=self._headers(), as_json=True, client_timeout=_PROBE_TIMEOUT_S
+            )
             return dict(answer["config"])
 
-    def statistics(self, model: str) -> ModelStatistics:
+    def statistics(self, model: str, image_key: str = "") -> ModelStatistics:
         with translated(self.url, model):
-            answer = self._client.get_inference_statistics(model, client_timeout=_PROBE_TIMEOUT_S)
+            answer = self._client.get_inference_statistics(
+                model, headers=self._headers(image_key), client_timeout=_PROBE_TIMEOUT_S
+            )
         return _statistics(answer.model_stats)
 
     def prepare(self, inputs: Arrays) -> list[grpcclient.InferInput]:
@@ -108,6 +139,7 @@ class TritonTransport:
         in_regions: Mapping[str, InRegion] | None = None,
         out_regions: Mapping[str, InRegion] | None = None,
         timeout_s: float | None = None,
+        image_key: str = "",
     ) -> dict[str, NDArray[Any]]:
         request = [*(prepared or []), *self.prepare(inputs)]
         for name, place in (in_regions or {}).items():
@@ -121,12 +153,14 @@ class TritonTransport:
                 requested.set_shared_memory(_region_name(out_regions[name]), out_regions[name].size_bytes)
             wanted.append(requested)
         with translated(self.url, model, timeout_s):
-            answer = self._client.infer(model, request, outputs=wanted, client_timeout=timeout_s)
+            answer = self._client.infer(
+                model, request, outputs=wanted, client_timeout=timeout_s, headers=self._headers(image_key)
+            )
         returned = [name for name in outputs if not (out_regions and name in out_regions)]
         return read_outputs(answer, returned, model)
 
     def shared_region(self, size_bytes: int) -> Region | None:
-        if self.url.rsplit(":", 1)[0] not in _LOCAL_HOSTS:
+        if not self.endpoint.is_local:
             return None
         try:
             return Region(self._client, size_bytes)
@@ -140,13 +174,19 @@ class TritonTransport:
     def close(self) -> None:
         self._client.close()
 
+    def _headers(self, image_key: str = "") -> dict[str, str]:
+        return _headers(self.endpoint, image_key)
+
 
 class AsyncTritonTransport:
     """The calls that an event loop needs. Cancelling the awaiting task cancels the request on the server."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._client = aioclient.InferenceServerClient(url, channel_args=_CHANNEL_ARGS)
+    def __init__(self, url: str | Endpoint) -> None:
+        self.endpoint = Endpoint.of(url)
+        self.url = str(self.endpoint)
+        self._client = aioclient.InferenceServerClient(
+            self.endpoint.address, creds=_credentials(self.endpoint), channel_args=_CHANNEL_ARGS
+        )
 
     async def infer(
         self,
@@ -155,11 +195,14 @@ class AsyncTritonTransport:
         outputs: Sequence[str],
         prepared: Any = None,
         timeout_s: float | None = None,
+        image_key: str = "",
     ) -> dict[str, NDArray[Any]]:
         request = [*(prepared or []), *self.prepare(inputs)]
         wanted = [grpcclient.InferRequestedOutput(name) for name in outputs]
         with translated(self.url, model, timeout_s):
-            answer = await self._client.infer(model, request, outputs=wanted, client_timeout=timeout_s)
+            answer = await self._client.infer(
+                model, request, outputs=wanted, client_timeout=timeout_s, headers=_headers(self.endpoint, image_key)
+            )
         return read_outputs(answer, outputs, model)
 
     def prepare(self, inputs: Arrays) -> list[grpcclient.InferInput]:
@@ -168,22 +211,38 @@ class AsyncTritonTransport:
     async def configuration(self, model: str, timeout_s: float = _PROBE_TIMEOUT_S) -> dict[str, Any]:
         """The model's configuration as JSON-like data."""
         with translated(self.url, model, timeout_s):
-            answer = await self._client.get_model_config(model, as_json=True, client_timeout=timeout_s)
+            answer = await self._client.get_model_config(
+                model, headers=_headers(self.endpoint), as_json=True, client_timeout=timeout_s
+            )
             return dict(answer["config"])
 
     async def is_model_ready(self, model: str, timeout_s: float = _PROBE_TIMEOUT_S) -> bool:
         with translated(self.url, model, timeout_s):
-            return bool(await self._client.is_model_ready(model, client_timeout=timeout_s))
+            answer = await self._client.is_model_ready(model, headers=_headers(self.endpoint), client_timeout=timeout_s)
+            return bool(answer)
 
-    async def all_statistics(self, timeout_s: float = _PROBE_TIMEOUT_S) -> dict[str, ModelStatistics]:
-        """The counters of every model, by name, in one request."""
+    async def all_statistics(
+        self, timeout_s: float = _PROBE_TIMEOUT_S, image_key: str = ""
+    ) -> dict[str, ModelStatistics]:
+        """The counters of every model, by name, in one request; see :meth:`Transport.statistics`."""
         with translated(self.url, None, timeout_s):
-            answer = await self._client.get_inference_statistics(client_timeout=timeout_s)
+            answer = await self._client.get_inference_statistics(
+                headers=_headers(self.endpoint, image_key), client_timeout=timeout_s
+            )
         names = dict.fromkeys(row.name for row in answer.model_stats)
         return {name: _statistics([row for row in answer.model_stats if row.name == name]) for name in names}
 
     async def close(self) -> None:
         await self._client.close()
+
+
+def _credentials(endpoint: Endpoint) -> Any:
+    """What gRPC needs for TLS; ``None`` for plain text."""
+    return grpc.ssl_channel_credentials(endpoint.authorities) if endpoint.is_tls else None
+
+
+def _headers(endpoint: Endpoint, image_key: str = "") -> dict[str, str]:
+    return {**endpoint.headers, IMAGE_KEY_HEADER: image_key} if image_key else endpoint.headers
 
 
 def _statistics(model_stats: Iterable[Any]) -> ModelStatistics:
@@ -253,6 +312,9 @@ def translate(error: InferenceServerException, url: str, model: str | None, time
             "then run "
             "`mmms-client doctor`."
         )
+    refusal = _refusal(status, text, url)
+    if refusal is not None:
+        return refusal
     if "UNAVAILABLE" in status:
         return ServerUnreachableError(
             f"Expected a Triton server at {url} but nothing answers there; start one with: tritonserver "
@@ -273,6 +335,25 @@ def translate(error: InferenceServerException, url: str, model: str | None, time
             f"Expected a gRPC port at {url} but it does not speak gRPC; give the gRPC port (usually 8001) with --url."
         )
     return ServerError(f"Expected an answer of model {model!r} from {url} but got {status or 'an error'}: {text}.")
+
+
+def _refusal(status: str, text: str, url: str) -> AccessError | None:
+    """What is said when one side does not trust the other, or one speaks TLS and the other does not."""
+    if "UNAUTHENTICATED" in status:
+        return AccessError(
+            f"Expected {url} to accept our bearer token but it refused: {text}; put the right one in the file of "
+            "--token-file, or in MMMS_TOKEN."
+        )
+    if "PERMISSION_DENIED" in status:
+        return AccessError(f"Expected {url} to allow a request but it refused: {text}; ask who runs it.")
+    if "CERTIFICATE_VERIFY_FAILED" in text or "Peer name" in text:
+        return AccessError(
+            f"Expected a certificate of a known authority for the name in {url} but got another one; give the "
+            "authority's certificate with --ca, or the name that is in the server's."
+        )
+    if "WRONG_VERSION_NUMBER" in text:
+        return AccessError(f"Expected TLS at {url} but plain text answers there; write the address without grpcs://.")
+    return None
 
 
 def _deadline(url: str, timeout_s: float | None) -> DeadlineError:

@@ -27,10 +27,11 @@ from numpy.typing import NDArray
 
 from mmms_client.clicks import Click
 from mmms_client.contract import CONTRACT_VERSION, ModelContract
+from mmms_client.endpoint import Endpoint
 from mmms_client.errors import ContractError, ModelNotReadyError, UsageError
 from mmms_client.foreign_features import FeatureSource, check_features_option, is_foreign, open_feature_source
 from mmms_client.geometry import Frame, Region
-from mmms_client.predictor import Encoded, Modalities, click_inputs, network_inputs
+from mmms_client.predictor import Encoded, Modalities, click_inputs, image_key, network_inputs
 from mmms_client.transport import InRegion, Transport
 from mmms_client.triton import AsyncTritonTransport, TritonTransport
 
@@ -118,11 +119,12 @@ class TritonPredictor:
         self._regions: weakref.WeakSet[Any] = weakref.WeakSet()
 
     @classmethod
-    def connect(cls, url: str, features: str = AUTO, deadline_s: float = 30.0) -> TritonPredictor:
+    def connect(cls, url: str | Endpoint, features: str = AUTO, deadline_s: float = 30.0) -> TritonPredictor:
         """Connect and read the contract.
 
         Args:
-            url: ``host:port`` of the server's gRPC port.
+            url: ``host:port`` of the server's gRPC port, or an :class:`mmms_client.endpoint.Endpoint` for TLS and a
+                token.
             features: ``auto``, ``ensemble``, ``shared-memory`` or ``plain``; see the module's text. Or
                 ``provider=HOST:PORT`` or ``bundle=FOLDER``; see :mod:`mmms_client.foreign_features`.
             deadline_s: longest wait for one answer, in seconds.
@@ -159,17 +161,17 @@ class TritonPredictor:
         if self._source is not None:
             present, features = self._source.features(present, tensors)
             return Encoded(frame, present, _Payload(PLAIN, self.transport.prepare({"features": features})))
-        prepared = self.transport.prepare(tensors)
-        path = self._choose(frame, prepared)
+        prepared, key = self.transport.prepare(tensors), image_key(tensors)
+        path = self._choose(frame, prepared, key)
         if path == ENSEMBLE:
-            self._fill_cache(frame, prepared)
-            return Encoded(frame, present, _Payload(ENSEMBLE, prepared))
+            self._fill_cache(frame, prepared, key)
+            return Encoded(frame, present, _Payload(ENSEMBLE, prepared), key)
         if path == SHARED_MEMORY:
             payload = self._encode_shared(prepared)
         else:
-            answer = self._infer("backbone_fuser", {}, ("features",), prepared=prepared)
+            answer = self._infer("backbone_fuser", {}, ("features",), prepared=prepared, image_key=key)
             payload = _Payload(PLAIN, self.transport.prepare(answer))
-        return Encoded(frame, present, payload)
+        return Encoded(frame, present, payload, key)
 
     def predict(
         self, encoded: Encoded, clicks: Sequence[Click], previous_mask: NDArray[np.float32] | None = None
@@ -179,7 +181,9 @@ class TritonPredictor:
         model = "mmms" if payload.path == ENSEMBLE else "csnet"
         tensors = click_inputs(self._contract, encoded.frame, clicks, previous_mask)
         places = {"features": payload.place} if payload.place else None
-        answer = self._infer(model, tensors, ("mask",), prepared=payload.prepared, in_regions=places)
+        answer = self._infer(
+            model, tensors, ("mask",), prepared=payload.prepared, in_regions=places, image_key=encoded.image_key
+        )
         return to_probabilities(answer["mask"])
 
     def fused_features(self, present: tuple[str, ...], tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.float16]:
@@ -210,23 +214,24 @@ class TritonPredictor:
     ) -> dict[str, NDArray[Any]]:
         return self.transport.infer(model, tensors, outputs, timeout_s=self.deadline_s, **rest)
 
-    def _fill_cache(self, frame: Frame, prepared: Any) -> None:
+    def _fill_cache(self, frame: Frame, prepared: Any, key: str) -> None:
         """The click ensemble with nothing but padding: fills the cache and returns only a mask."""
-        self._infer("mmms", click_inputs(self._contract, frame, [], None), ("mask",), prepared=prepared)
+        tensors = click_inputs(self._contract, frame, [], None)
+        self._infer("mmms", tensors, ("mask",), prepared=prepared, image_key=key)
 
-    def _choose(self, frame: Frame, prepared: Any) -> str:
+    def _choose(self, frame: Frame, prepared: Any, key: str) -> str:
         with self._lock:
             if self._path is None:
-                self._path, self._reason = self._probe(frame, prepared)
+                self._path, self._reason = self._probe(frame, prepared, key)
                 _log.info(self.description)
             return self._path
 
-    def _probe(self, frame: Frame, prepared: Any) -> tuple[str, str]:
+    def _probe(self, frame: Frame, prepared: Any, key: str) -> tuple[str, str]:
         """Ask for the same image twice: only a cache that really answers counts a hit."""
-        before = self.transport.statistics("backbone_fuser").cache_hits
-        self._fill_cache(frame, prepared)
-        self._fill_cache(frame, prepared)
-        if self.transport.statistics("backbone_fuser").cache_hits > before:
+        before = self.transport.statistics("backbone_fuser", key).cache_hits
+        self._fill_cache(frame, prepared, key)
+        self._fill_cache(frame, prepared, key)
+        if self.transport.statistics("backbone_fuser", key).cache_hits > before:
             return ENSEMBLE, "the server's response cache answers"
         region = self.transport.shared_region(self._contract.features.size_bytes)
         path = PLAIN
@@ -277,7 +282,9 @@ class AsyncTritonPredictor:
         self._contract = contract
 
     @classmethod
-    async def connect(cls, url: str, deadline_s: float = 30.0, features: str = ENSEMBLE) -> AsyncTritonPredictor:
+    async def connect(
+        cls, url: str | Endpoint, deadline_s: float = 30.0, features: str = ENSEMBLE
+    ) -> AsyncTritonPredictor:
         """Connect and read the contract; errors as in :meth:`TritonPredictor.connect`. Needs a running event loop.
 
         ``features`` is ``ensemble``, ``provider=HOST:PORT`` or ``bundle=FOLDER``.
@@ -320,7 +327,8 @@ class AsyncTritonPredictor:
         if self._source is not None:
             present, features = self._source.features(present, tensors)
             return Encoded(frame, present, _Payload(PLAIN, self.transport.prepare({"features": features})))
-        return Encoded(frame, present, _Payload(ENSEMBLE, self.transport.prepare(tensors)))
+        payload = _Payload(ENSEMBLE, self.transport.prepare(tensors))
+        return Encoded(frame, present, payload, image_key(tensors))
 
     async def fill_cache(self, encoded: Encoded) -> None:
         """Let the server do what does not depend on clicks, so that its cache has it."""
@@ -333,7 +341,9 @@ class AsyncTritonPredictor:
         """See :meth:`TritonPredictor.predict`."""
         tensors = click_inputs(self._contract, encoded.frame, clicks, previous_mask)
         model = "csnet" if encoded.payload.path == PLAIN else "mmms"
-        answer = await self.transport.infer(model, tensors, ("mask",), encoded.payload.prepared, self.deadline_s)
+        answer = await self.transport.infer(
+            model, tensors, ("mask",), encoded.payload.prepared, self.deadline_s, encoded.image_key
+        )
         return to_probabilities(answer["mask"])
 
     async def close(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from mmms_client.contract import ModelContract
+from mmms_client.endpoint import DEFAULT_URL, Endpoint
 from mmms_client.errors import DataError, OutputError, UsageError
 from mmms_client.predictor import Predictor
 from mmms_client.transport import Transport
@@ -44,7 +45,9 @@ FEATURES = ("auto", "ensemble", "shared-memory", "plain")
 @click.option("--seed", type=int, default=0, show_default=True, help="Shifts the seeds of synthetic images.")
 @click.option("--modalities", help="Use only these, comma separated; 'none' for RGB alone. All by default.")
 @click.option("--scale", "scales", multiple=True, metavar="NAME=FACTOR[:OFFSET[:INVALID]]", help="Unit of a modality.")
-@click.option("--url", envvar="TRITON_URL", default="localhost:8001", show_default=True, help="Server; or TRITON_URL.")
+@click.option("--url", envvar="TRITON_URL", default=DEFAULT_URL, show_default=True, help="Server; or TRITON_URL.")
+@click.option("--ca", metavar="FILE", help="TLS (--url grpcs://...): who signed the server's certificate, PEM.")
+@click.option("--token-file", metavar="FILE", help="Bearer token for the server; MMMS_TOKEN holds the token itself.")
 @click.option(
     "--features", default="auto", show_default=True, help=f"{', '.join(FEATURES)}, provider=HOST:PORT, bundle=DIR."
 )
@@ -77,14 +80,23 @@ FEATURES = ("auto", "ensemble", "shared-memory", "plain")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write everything to this file.")
 @click.option("--restart", is_flag=True, help="Forget the finished images that a killed run with --json left.")
 @click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write a page to look at to this file.")
-def bench(dataset_name: str, url: str, features: str, deadline: float, **options: Any) -> None:
+def bench(
+    dataset_name: str,
+    url: str,
+    ca: str | None,
+    token_file: str | None,
+    features: str,
+    deadline: float,
+    **options: Any,
+) -> None:
     """Measure the served model with simulated clicks: NoC, NoCMS, FRMS, failures, IoU after each click; and MIST."""
     from mmms_client import TritonPredictor
 
     protocol = make_protocol(options)
     check_output(options["json_file"])
     check_output(options["html_file"], "--html")
-    with TritonPredictor.connect(url, features=features, deadline_s=deadline) as predictor:
+    endpoint = Endpoint.parse(url, ca, token_file)
+    with TritonPredictor.connect(endpoint, features=features, deadline_s=deadline) as predictor:
         dataset = open_dataset(dataset_name, options, protocol, predictor.contract)
         run(predictor, lambda: predictor.description, dataset, protocol, options)
 

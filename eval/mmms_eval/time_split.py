@@ -69,6 +69,7 @@ def split_times(predictor: Predictor) -> Iterator[TimeSplit | None]:
     """Clock the requests of a served predictor; complete after the block. ``None`` in process.
 
     The server's counters are those of all its clients: a server that others use at the same time gives them more.
+    Behind a proxy with several servers they are those of one of them, and the split says little.
     """
     transport: Transport | None = getattr(predictor, "transport", None)
     if transport is None:

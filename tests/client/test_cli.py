@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from mmms_client import Session, cli, headless, read_session, replay, replay_run
+from mmms_client.endpoint import Endpoint
 from mmms_client.errors import UsageError
 from mmms_client.export_masks.palette_png import read_palette_png, write_palette_png
 from mmms_client.export_masks.surface_png import read_surface_png
@@ -95,7 +96,7 @@ def test_the_whole_run(folder, capsys, predictor, image) -> None:
     assert rows[0] == ["id", "clicks", "area", "ms/click", "surface"]
     assert rows[1][:2] == ["1", "2"] and rows[1][-2:] == ["road", "(ground)"] and rows[2][:2] == ["2", "1"]
     assert rows[3][:3] == ["written", "to", "out:"]
-    assert predictor.asked == [("localhost:8001", "auto", 30.0)]
+    assert predictor.asked == [(Endpoint("localhost:8001"), "auto", 30.0)]
 
 
 def test_what_a_run_wrote_can_be_run_again(folder, capsys) -> None:
@@ -133,7 +134,7 @@ def test_options_reach_what_they_are_for(folder, capsys, predictor) -> None:
         "--threshold",
         "0.25",
     )
-    assert (code, err) == (0, "") and predictor.asked == [("h:9001", "plain", 5.0)]
+    assert (code, err) == (0, "") and predictor.asked == [(Endpoint("h:9001"), "plain", 5.0)]
     saved = json.loads(Path("out/session.json").read_text())
     assert saved["alignment"] == {"thermal": [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]}
     assert sorted(saved["modalities"]) == ["depth", "thermal"]
@@ -141,7 +142,7 @@ def test_options_reach_what_they_are_for(folder, capsys, predictor) -> None:
 
 def test_triton_url(folder, capsys, predictor, monkeypatch) -> None:
     monkeypatch.setenv("TRITON_URL", "grpc://triton:1234")
-    assert annotate(capsys)[0] == 0 and predictor.asked[0][0] == "triton:1234"
+    assert annotate(capsys)[0] == 0 and str(predictor.asked[0][0]) == "triton:1234"
 
 
 def edited(**changes: object) -> None:
@@ -403,8 +404,8 @@ def test_a_plugin_runs(monkeypatch, capsys) -> None:
     "url", ["localhost:8001", "grpc://localhost:8001", "grpc://localhost:8001/", "GRPC://localhost:8001"]
 )
 def test_addresses(url) -> None:
-    assert cli.grpc_address(url) == "localhost:8001"
-    assert cli.grpc_address("[::1]:8001") == "[::1]:8001"
+    assert Endpoint.parse(url).address == "localhost:8001"
+    assert Endpoint.parse("[::1]:8001").address == "[::1]:8001"
 
 
 @pytest.mark.parametrize(
@@ -412,4 +413,4 @@ def test_addresses(url) -> None:
 )
 def test_other_addresses(url) -> None:
     with pytest.raises(UsageError, match=r"^Expected --url host:port of the server's gRPC port"):
-        cli.grpc_address(url)
+        Endpoint.parse(url)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mmms_client.annotate.choosing import InputRequest, project_images, reading
 from mmms_client.annotate.project import FolderLock, Project, read_classes
+from mmms_client.endpoint import Endpoint
 from mmms_client.errors import UsageError
 
 try:
@@ -30,7 +31,7 @@ from mmms_client.annotate.workplace import Workplace
 class AppRequest(InputRequest):
     """The command line of ``annotate`` without ``--clicks``; names as in its help."""
 
-    url: str = ""
+    url: str | Endpoint = ""
     classes: str | None = None
     masks: str | None = None
     threshold: float = 0.5

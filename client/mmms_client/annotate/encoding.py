@@ -16,8 +16,10 @@ from mmms_client.alignment import Nudge
 from mmms_client.annotate.images import ImageFile
 from mmms_client.annotate.pictures import Reading, read_pictures
 from mmms_client.annotate.project import PROJECT_FILE, Project
+from mmms_client.endpoint import Endpoint
 from mmms_client.errors import DataError
 from mmms_client.journal import JOURNAL_FILE, read_journal
+from mmms_client.predictor import image_key, network_inputs
 from mmms_client.triton_predictor import ENSEMBLE, TritonPredictor
 
 _AT_ONCE = 2  # one is read while the server works on the other
@@ -36,7 +38,7 @@ class EncodeResult:
 
 def encode_images(
     images: Sequence[ImageFile],
-    url: str,
+    url: str | Endpoint,
     reading: Reading,
     out: str | None,
     deadline_s: float,
@@ -47,7 +49,7 @@ def encode_images(
 
     Args:
         images: which.
-        url: ``host:port`` of the server.
+        url: ``host:port`` of the server, or an endpoint.
         reading: how files are read.
         out: the app's folder of results, for its alignments.
         deadline_s: longest wait for one answer.
@@ -96,9 +98,11 @@ def _is_cached(
         pictures = read_pictures(file, predictor.contract, reading, nudges(file))
     except DataError:
         return True
-    before = predictor.transport.statistics("backbone_fuser").cache_hits
+    *_, tensors = network_inputs(predictor.contract, pictures.image, pictures.model_inputs)
+    key = image_key(tensors)
+    before = predictor.transport.statistics("backbone_fuser", key).cache_hits
     predictor.encode(pictures.image, pictures.model_inputs)
-    return predictor.transport.statistics("backbone_fuser").cache_hits > before
+    return predictor.transport.statistics("backbone_fuser", key).cache_hits > before
 
 
 def _nudges(out: str | None, images: Sequence[ImageFile]) -> Callable[[ImageFile], Mapping[str, Nudge]]:

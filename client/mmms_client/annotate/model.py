@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mmms_client.clicks import Click
 from mmms_client.contract import ModelContract
+from mmms_client.endpoint import Endpoint
 from mmms_client.errors import ContractError, ModelNotReadyError, ServerError, ServerUnreachableError
 from mmms_client.predictor import Encoded
 from mmms_client.stage_times import StageTimes
@@ -48,7 +49,7 @@ class ModelLink:
 
     def __init__(
         self,
-        url: str,
+        url: str | Endpoint,
         deadline_s: float,
         accepts: Callable[[ModelContract], bool],
         known: Callable[[], str],
@@ -58,14 +59,15 @@ class ModelLink:
         """A link that is not connected yet; :meth:`run` does that.
 
         Args:
-            url: ``host:port`` of the gRPC port.
+            url: ``host:port`` of the gRPC port, or an endpoint.
             deadline_s: longest wait for one answer.
             accepts: whether answers of a model may be mixed with those that the project has.
             known: names the models that may, for the message when another one answers.
             on_change: called after each change of :attr:`status`.
             patience_s: how long a click waits for a server that is gone.
         """
-        self.url, self.deadline_s, self.patience_s = url, deadline_s, patience_s
+        self.endpoint = Endpoint.of(url)
+        self.url, self.deadline_s, self.patience_s = str(self.endpoint), deadline_s, patience_s
         self.status, self.text = GONE, f"connecting to {url}"
         self.contract: ModelContract | None = None
         self.connections = 0  # grows with each: the server's cache may be empty then
@@ -74,6 +76,7 @@ class ModelLink:
         self._changed = asyncio.Event()
         self._is_suspect = asyncio.Event()
         self._counted: StageTimes | None = None
+        self._counted_for = ""  # the image whose server was asked: another image may be on another one
         self._others = 0  # requests of ours since then that were not clicks
         self._urgent = 0  # requests of people under way
         self._idle = asyncio.Event()
@@ -102,7 +105,7 @@ class ModelLink:
 
     async def _check(self) -> None:
         """Read the contract, over a new connection if there is none."""
-        transport = self._predictor.transport if self._predictor else AsyncTritonTransport(self.url)
+        transport = self._predictor.transport if self._predictor else AsyncTritonTransport(self.endpoint)
         try:
             if not await transport.is_model_ready("mmms", _PROBE_S):
                 raise ModelNotReadyError(f"Expected model 'mmms' to be ready at {self.url} but it is not; see its log.")
@@ -205,14 +208,14 @@ class ModelLink:
         timing: Timing,
     ) -> NDArray[np.float32]:
         before = self._counted
-        if before is None or self._others:
-            before = await self._count(predictor)
+        if before is None or self._others or self._counted_for != encoded.image_key:
+            before = await self._count(predictor, encoded.image_key)
         began_s = time.perf_counter()
         answer = await self._heard(predictor.predict(encoded, clicks, previous))
         request_ms = 1e3 * (time.perf_counter() - began_s)
         timing.request_ms += request_ms
         was_alone = not self._others
-        after = await self._count(predictor)
+        after = await self._count(predictor, encoded.image_key)
         passed = after.since(before)
         if passed.clicks < 1 or passed.compute_ns < 0:  # the counters began anew: who answered?
             await self._check()
@@ -222,9 +225,10 @@ class ModelLink:
                 timing.server[name] = timing.server.get(name, 0.0) + value
         return answer
 
-    async def _count(self, predictor: AsyncTritonPredictor) -> StageTimes:
+    async def _count(self, predictor: AsyncTritonPredictor, image_key: str) -> StageTimes:
         self._others = 0
-        self._counted = StageTimes.of(await self._heard(predictor.transport.all_statistics(_PROBE_S)))
+        statistics = await self._heard(predictor.transport.all_statistics(_PROBE_S, image_key))
+        self._counted, self._counted_for = StageTimes.of(statistics), image_key
         return self._counted
 
     async def _heard(self, request: Coroutine[Any, Any, _T]) -> _T:

@@ -17,6 +17,7 @@ from mmms_client.annotate.pictures import Reading
 from mmms_client.annotate.project import Project
 from mmms_client.box_mask import NOWHERE, Box
 from mmms_client.contract import ModelContract
+from mmms_client.endpoint import Endpoint
 from mmms_client.errors import DataError, MMMSError, UsageError
 from mmms_client.export_masks.annotated import Options
 from mmms_client.export_masks.formats import MODULES as FORMATS
@@ -42,7 +43,7 @@ class Workplace:
     def __init__(
         self,
         project: Project,
-        url: str,
+        url: str | Endpoint,
         reading: Reading,
         version: str = "unknown",
         ahead: int = 2,
