@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import mmms_client
+from mmms_client.endpoint import Endpoint
 from mmms_client.errors import MMMSError
 from mmms_client.transport import ModelStatistics
 from mmms_eval import report
@@ -47,7 +48,7 @@ def invoke(*arguments: str) -> str:
 
 def test_a_run_prints_the_table_and_how_it_was_made(connected: list[dict[str, Any]]) -> None:
     output = invoke()
-    assert connected == [{"url": "localhost:8001", "features": "auto", "deadline_s": 30.0}]
+    assert connected == [{"url": Endpoint("localhost:8001"), "features": "auto", "deadline_s": 30.0}]
     assert f"first_seed {FIRST_HELD_OUT_SEED}" in output
     assert "N_max 3, mask p > 0.5, NoCMS (80,70)" in output
     assert "used: thermal" in output
@@ -61,7 +62,7 @@ def test_options_and_environment_reach_the_server(
 ) -> None:
     monkeypatch.setenv("TRITON_URL", "gpu:9001")
     invoke("--features", "plain", "--deadline", "5")
-    assert connected == [{"url": "gpu:9001", "features": "plain", "deadline_s": 5.0}]
+    assert connected == [{"url": Endpoint("gpu:9001"), "features": "plain", "deadline_s": 5.0}]
 
 
 def test_the_json_file_holds_everything_and_is_deterministic(connected: list[dict[str, Any]], tmp_path: Path) -> None:
@@ -93,6 +94,9 @@ def test_all_that_has_to_be_said_beside_a_number_is_stored_and_printed(
     class Transport:
         def server_version(self) -> str:
             return "2.99.0"
+
+        def is_model_ready(self, model: str) -> bool:
+            return True
 
         def statistics(self, model: str) -> ModelStatistics:
             return ModelStatistics(0, 0, 0, 0, 0)
