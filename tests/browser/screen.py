@@ -33,7 +33,8 @@ const [x, y, w, h] = arguments;
 return Array.from(app.scene.context.getImageData(x, y, w, h).data);
 """
 _QUIET = """
-return app.state.isOpen && app.socket.waiting.size === 0 && app.state.pending.length === 0 && !app.scene.isScheduled;
+return app.state.isOpen && app.socket.waiting.size === 0 && app.state.pending.length === 0 && !app.scene.isScheduled &&
+  app.state.waitingDraws.size === 0;
 """
 
 

@@ -10,7 +10,7 @@ export class ClassesBar {
     this.keys = keys;
     this.box = byId("classes");
     this.shape = ""; // what is drawn
-    for (const topic of ["hello", "document", "active", "classes", "keys"]) state.on(topic, () => this.draw());
+    state.later(["hello", "document", "active", "classes", "keys"], () => this.draw());
     byId("add-class").addEventListener("submit", (/** @type {SubmitEvent} */ event) => {
       event.preventDefault();
       void this.add(byId("class-name").value.trim());

@@ -49,6 +49,8 @@ export const DEFAULT_SETTINGS = {
 export class State {
   constructor() {
     this.listeners = new Map();
+    /** @type {Set<() => void>} */
+    this.waitingDraws = new Set();
     this.isOpen = false;
     this.wasOpen = false;
     /** @type {any} */
@@ -86,6 +88,26 @@ export class State {
   on(topic, listener) {
     const list = this.listeners.get(topic) ?? [];
     this.listeners.set(topic, [...list, listener]);
+  }
+
+  /**
+   * Draw a part of the window after the next frame, once for all that happened: the mask comes first.
+   * @param {string[]} topics @param {() => void} draw
+   */
+  later(topics, draw) {
+    for (const topic of topics) this.on(topic, () => this.schedule(draw));
+  }
+
+  /** @param {() => void} draw */
+  schedule(draw) {
+    this.waitingDraws.add(draw);
+    if (this.waitingDraws.size === 1) requestAnimationFrame(() => setTimeout(() => this.drawWaiting()));
+  }
+
+  drawWaiting() {
+    const draws = [...this.waitingDraws];
+    this.waitingDraws.clear();
+    for (const draw of draws) draw();
   }
 
   /** @param {string} topic @param {any} [payload] */
