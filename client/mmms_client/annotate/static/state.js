@@ -53,6 +53,7 @@ export class State {
     this.waitingDraws = new Set();
     this.isOpen = false;
     this.wasOpen = false;
+    this.isFresh = true; // no hello yet on this connection
     /** @type {any} */
     this.hello = null;
     /** @type {SurfaceClass[]} */
@@ -133,8 +134,12 @@ export class State {
     this.hello = hello;
     this.classes = hello.classes;
     this.images = hello.images;
-    this.keys = hello.keys ?? {};
-    this.settings = { ...structuredClone(DEFAULT_SETTINGS), ...hello.settings };
+    if (this.isFresh) {
+      // The app says hello at other times, too: what was changed here since is newer.
+      this.keys = hello.keys ?? {};
+      this.settings = { ...structuredClone(DEFAULT_SETTINGS), ...hello.settings };
+      this.isFresh = false;
+    }
     if (hello.status) this.takeStatus(hello.status);
     if (this.activeClass === null || !this.classes.some((c) => c.name === this.activeClass)) {
       this.activeClass = this.classes[0]?.name ?? null;
