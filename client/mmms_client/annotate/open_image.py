@@ -326,6 +326,10 @@ class OpenImage:
         )
         return replace(document, surfaces=surfaces)
 
+    @property
+    def is_closed(self) -> bool:
+        return self._journal is None
+
     def _has_results(self) -> bool:
         return (self.project.folder(self.file) / SESSION_FILE).is_file()
 
@@ -337,6 +341,7 @@ class OpenImage:
             async with self.lock:
                 if self._journal is not None:
                     self._journal.close()
+                self._journal = None
 
 
 def _path_from(folder: Path, path: Path) -> str:

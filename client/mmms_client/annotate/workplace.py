@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +27,7 @@ from mmms_client.files import make_folder, write_bytes_atomically
 
 _MOST_OPEN = 6  # images kept open while no page shows them
 EXPORT_FOLDER = "export"
+_log = logging.getLogger("mmms_client")
 
 
 class Viewer(Protocol):
@@ -165,6 +167,10 @@ class Workplace:
         """Send a page all of an image, and let it follow the changes."""
         height, width = image.pictures.image_hw
         async with image.lock:
+            if image.is_closed:
+                raise UsageError(
+                    f"Expected image {image.index} to stay open but it was closed for others; open it again."
+                )
             image.fit_model()
             if await image.read_again():
                 await self._on_change(image, NOWHERE)
@@ -205,6 +211,9 @@ class Workplace:
                     await image.encode_ahead()
             except MMMSError:
                 self._failed.add(index)  # a broken file is said when somebody opens it
+            except Exception:  # noqa: BLE001 - the others are encoded all the same
+                _log.exception("encoding image %d ahead failed", index)
+                self._failed.add(index)
             finally:
                 self._encoding = set()
             self.tell_status()
