@@ -263,8 +263,10 @@ def test_a_renamed_class_is_renamed_in_every_image(app, tmp_path) -> None:
             await page.op("update_surface", surface=1, **{"class": "tree"})
             await page.op("undo")
             assert page.surface(1)["class"] == "road"
+            await page.op("finish", surface=1)
+            await page.op("classes", classes=[{"id": 1, "name": "street"}, {"id": 3, "name": "tree"}])
         saved = read_session(tmp_path / "out/rgb.png/session.json")
-        assert saved.surfaces[0].class_name == "road" and {c.name for c in saved.classes} == {"road", "tree"}
+        assert saved.surfaces[0].class_name == "street" and {c.name for c in saved.classes} == {"street", "tree"}
         assert read_journal(tmp_path / "out/rgb.png/journal.jsonl").state.surfaces[0].class_name == "ground"
 
     asyncio.run(scenario())

@@ -327,8 +327,9 @@ def test_what_the_app_is_told_wrongly_is_said_before_it_starts(folder, capsys) -
 
 
 def test_the_app_without_its_packages_says_how_to_get_them(folder) -> None:
-    code = "import sys; sys.modules['aiohttp'] = None; from mmms_client import cli; cli.main(['annotate', 'image.png', '-o', 'out'])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    code = "import sys; sys.modules['aiohttp'] = None; from mmms_client import cli; cli.main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "annotate", "image.png", "-o", "out"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.endswith("run: pip install 'mmms[annotate]'\n") and not (folder / "out").exists()
 

@@ -94,6 +94,8 @@ class OpenImage:
         await self.read_again()
         if masks and history.length == 1:
             await self._import(masks)
+        elif self.project.has_results(self.file):
+            self._written = self.annotation.revision
 
     async def _import(self, masks: str) -> None:
         """Begin with masks from elsewhere, as the first step of the journal."""
@@ -298,7 +300,10 @@ class OpenImage:
     async def _write_results(self) -> None:
         async with self.lock:  # a map and the events that it is of
             annotation, revision = self.annotation, self.annotation.revision
-            if revision == self._written or (not annotation.done and not self._has_results()):
+            is_there = (self.project.folder(self.file) / SESSION_FILE).is_file()
+            if revision == self._written and self.project.has_results(self.file):
+                return
+            if not annotation.done and not is_there:
                 return
             document = self._session_document()
             joint = await asyncio.to_thread(lambda: annotation.joint)
@@ -329,9 +334,6 @@ class OpenImage:
     @property
     def is_closed(self) -> bool:
         return self._journal is None
-
-    def _has_results(self) -> bool:
-        return (self.project.folder(self.file) / SESSION_FILE).is_file()
 
     async def close(self) -> None:
         """Write the results and give the journal back."""

@@ -24,6 +24,7 @@ from mmms_client.export_masks.formats import MODULES as FORMATS
 from mmms_client.export_masks.formats import load_format
 from mmms_client.exporting import SESSION_FILE, all_losses, open_annotations
 from mmms_client.files import make_folder, write_bytes_atomically
+from mmms_client.journal import JOURNAL_FILE
 
 _MOST_OPEN = 6  # images kept open while no page shows them
 EXPORT_FOLDER = "export"
@@ -330,8 +331,10 @@ class Workplace:
         for name in formats:
             if name not in FORMATS:
                 raise UsageError(f"Expected a format ({', '.join(FORMATS)}) but got {name!r}; take one of these.")
-        for image in list(self._images.values()):
-            await image.write_results()
+        for index, file in enumerate(self.project.images):
+            is_known = index in self._images or (self.project.folder(file) / JOURNAL_FILE).is_file()
+            if is_known and (index in self._images or not self.project.has_results(file)):
+                await (await self.image(index)).write_results()
         return await asyncio.to_thread(self._export, formats, is_written, tolerance_px)
 
     def _export(self, formats: list[str], is_written: bool, tolerance_px: float | None) -> tuple[list[str], list[str]]:
