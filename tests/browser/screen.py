@@ -122,6 +122,13 @@ class Screen:
         self.settle()
 
     # Hands --------------------------------------------------------------------------------------------
+    def load(self, address: str) -> None:
+        """Load the page, and wait until it shows an image and has a server."""
+        self.driver.get(address)
+        self.wait("the page", lambda: self.js("return Boolean(window.app?.state.document)"), 60)
+        self.wait("a server", lambda: self.js("return app.state.server.server === 'ready'"), 60)
+        self.settle()
+
     def open(self, index: int) -> None:
         """Open an image through the page."""
         self.js("void app.commands.open(arguments[0])", index)
