@@ -84,6 +84,25 @@ def test_previews_that_a_newer_one_overtakes_are_never_computed(app, nano_server
     asyncio.run(scenario())
 
 
+def test_clicks_that_overtake_the_encode_do_not_make_it_begin_again_and_again(app, nano_server) -> None:
+    async def scenario() -> None:
+        async with (
+            app(ahead=0) as server,
+            page_at(server.address) as page,
+            await AsyncTritonPredictor.connect(nano_server.url) as predictor,
+        ):
+            await page.until(lambda: page.status["server"] == "ready")
+            before = await settled(predictor)
+            await page.op("open", index=0)
+            await page.op("click", surface=None, x=320, y=430, positive=True)
+            for n in range(8):
+                await page.op("click", surface=1, x=20 * n, y=430, positive=True)
+            after = await settled(predictor)
+            assert 9 <= after["csnet"] - before["csnet"] <= 11
+
+    asyncio.run(scenario())
+
+
 def test_undo_while_a_click_is_being_answered_takes_that_click_back(app) -> None:
     async def scenario() -> None:
         async with app() as server, page_at(server.address) as page:

@@ -278,7 +278,7 @@ class OpenImage:
         self.encoded_state, self.encoded_error = "running", None
         version = self.version
         try:
-            await self.link.encode_ahead(await self.encoded())
+            await self.link.encode_ahead(await self.encoded(), lambda: self.encoded_state == "running")
         except asyncio.CancelledError:
             self.encoded_state = "no"
             raise
