@@ -111,14 +111,14 @@ def folder_arguments(images: Path) -> list[str]:
 
 @pytest.fixture(scope="session")
 def app(
-    images: Path, nano_server: ServerProcess, chromium: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
+    chromium: tuple[str, str], images: Path, nano_server: ServerProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[AppProcess]:
     with AppProcess(tmp_path_factory.mktemp("app") / "out", nano_server.url, folder_arguments(images)) as process:
         yield process
 
 
 @pytest.fixture(scope="session")
-def window(app: AppProcess, driver: webdriver.Chrome) -> Screen:
+def window(driver: webdriver.Chrome, app: AppProcess) -> Screen:
     """The page, on its first image."""
     screen = Screen(driver)
     screen.load(app.address)

@@ -15,7 +15,7 @@ from mmms_server.process import ServerProcess
 REPOSITORY = STREET.parent.parent / "model_repository"
 
 
-def test_kill_9_of_the_app_loses_nothing(images: Path, nano_server: ServerProcess, tab: Screen, tmp_path: Path) -> None:
+def test_kill_9_of_the_app_loses_nothing(tab: Screen, images: Path, nano_server: ServerProcess, tmp_path: Path) -> None:
     with AppProcess(tmp_path / "out", nano_server.url, folder_arguments(images)) as app:
         screen = tab
         screen.load(app.address)
@@ -46,7 +46,7 @@ def own_server(server_extra: None, tmp_path: Path) -> Iterator[ServerProcess]:
         yield server
 
 
-def test_a_server_that_goes_and_comes_back(own_server: ServerProcess, tab: Screen, tmp_path: Path) -> None:
+def test_a_server_that_goes_and_comes_back(tab: Screen, own_server: ServerProcess, tmp_path: Path) -> None:
     arguments = [
         str(STREET / "rgb.png"),
         "--modality",
@@ -73,7 +73,7 @@ def test_a_server_that_goes_and_comes_back(own_server: ServerProcess, tab: Scree
 
 
 def test_what_the_app_refuses_is_said_and_nothing_changes(
-    images: Path, nano_server: ServerProcess, tab: Screen, tmp_path: Path
+    tab: Screen, images: Path, nano_server: ServerProcess, tmp_path: Path
 ) -> None:
     with AppProcess(tmp_path / "out", nano_server.url, folder_arguments(images)) as app:
         screen = tab
