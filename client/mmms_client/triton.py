@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import grpc
+import grpc.aio
 import numpy as np
 import tritonclient.grpc as grpcclient
 import tritonclient.grpc.aio as aioclient
@@ -295,6 +296,10 @@ def translated(url: str, model: str | None = None, timeout_s: float | None = Non
         raise translate(error, url, model, timeout_s) from error
     except asyncio.TimeoutError as error:
         raise _deadline(url, timeout_s) from error
+    except grpc.aio.UsageError as error:  # what a channel says that was closed meanwhile
+        raise ServerUnreachableError(
+            f"Expected an answer from {url} but the connection was closed meanwhile; try again."
+        ) from error
 
 
 def translate(error: InferenceServerException, url: str, model: str | None, timeout_s: float | None) -> ServerError:

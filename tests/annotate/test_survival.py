@@ -14,6 +14,7 @@ import pytest
 
 from app_client import AppProcess, PageClient, RefusedError, page_at
 from mmms_client import AsyncTritonPredictor, Click
+from mmms_client.export_masks.instance_png import read_instance_png
 from mmms_client.exporting import open_annotations
 from mmms_client.journal import read_journal
 from mmms_server.process import ServerProcess
@@ -79,6 +80,25 @@ def test_previews_that_a_newer_one_overtakes_are_never_computed(app, nano_server
             last = page.start("preview", surface=1, x=50, y=400, positive=True, ticket=100)
             await page.op("cancel")
             assert (await last).get("cancelled")
+
+    asyncio.run(scenario())
+
+
+def test_clicks_that_overtake_the_encode_do_not_make_it_begin_again_and_again(app, nano_server) -> None:
+    async def scenario() -> None:
+        async with (
+            app(ahead=0) as server,
+            page_at(server.address) as page,
+            await AsyncTritonPredictor.connect(nano_server.url) as predictor,
+        ):
+            await page.until(lambda: page.status["server"] == "ready")
+            before = await settled(predictor)
+            await page.op("open", index=0)
+            await page.op("click", surface=None, x=320, y=430, positive=True)
+            for n in range(8):
+                await page.op("click", surface=1, x=20 * n, y=430, positive=True)
+            after = await settled(predictor)
+            assert 9 <= after["csnet"] - before["csnet"] <= 11
 
     asyncio.run(scenario())
 
@@ -259,6 +279,35 @@ def test_kill_9_at_any_moment_loses_nothing_that_was_acknowledged(nano_server, t
     assert {s.surface_id for s in image.surfaces} == {
         s.surface_id for s in read_journal(out / "rgb.png/journal.jsonl").state.surfaces
     }
+
+
+def test_an_export_after_a_crash_has_what_was_not_opened_since(app, nano_server, tmp_path, folder) -> None:
+    """session.json and joint.png are made of the journal, also for images that nobody looked at again."""
+    out = folder / "out"
+
+    async def work(address: str) -> None:
+        async with page_at(address) as page:
+            for index in (0, 1):
+                await page.op("open", index=index)
+                await page.op("add_surface", **{"class": None})
+                await page.op("brush", surface=1, points=[[20, 20]], radius=5)
+            await page.op("open", index=0)
+            await page.op("brush", surface=1, points=[[60, 40]], radius=5)
+
+    with AppProcess(folder / "rgb", "--out", out, "--url", nano_server.url) as process:
+        asyncio.run(work(process.address))
+        process.process.kill()
+
+    async def export() -> None:
+        async with app(folder / "rgb", {}, out=out) as server, page_at(server.address) as page:
+            await page.op("open", index=2)
+            await page.op("export", formats=["instance-png"], write=True)
+
+    asyncio.run(export())
+    images = {image.name: image.joint for image in open_annotations([str(out)])}
+    assert set(images) == {"a1.png", "a2.png"} and images["a1.png"][40, 60] == images["a2.png"][20, 20] == 1
+    exported = read_instance_png(out / "export/instance-png/a1.png")
+    assert np.array_equal(exported, images["a1.png"])
 
 
 def test_a_second_app_on_the_same_folder_says_who_is_there(nano_server, tmp_path) -> None:

@@ -33,7 +33,8 @@ const [x, y, w, h] = arguments;
 return Array.from(app.scene.context.getImageData(x, y, w, h).data);
 """
 _QUIET = """
-return app.state.isOpen && app.socket.waiting.size === 0 && app.state.pending.length === 0 && !app.scene.isScheduled;
+return app.state.isOpen && app.socket.waiting.size === 0 && app.state.pending.length === 0 && !app.scene.isScheduled &&
+  app.state.waitingDraws.size === 0;
 """
 
 
@@ -121,6 +122,13 @@ class Screen:
         self.settle()
 
     # Hands --------------------------------------------------------------------------------------------
+    def load(self, address: str) -> None:
+        """Load the page, and wait until it shows an image and has a server."""
+        self.driver.get(address)
+        self.wait("the page", lambda: self.js("return Boolean(window.app?.state.document)"), 60)
+        self.wait("a server", lambda: self.js("return app.state.server.server === 'ready'"), 60)
+        self.settle()
+
     def open(self, index: int) -> None:
         """Open an image through the page."""
         self.js("void app.commands.open(arguments[0])", index)

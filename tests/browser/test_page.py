@@ -68,12 +68,14 @@ def test_export_says_what_is_lost_then_writes_what_is_on_the_screen(screen: Scre
     names = screen.js("return [...document.querySelectorAll('#written li')].map((e) => e.textContent)")
     assert names and all((app.out / name).is_file() for name in names)
     stem = Path(screen.js("return app.state.image.name")).stem
-    [instance] = [app.out / name for name in names if "instance-png/" in name and stem in name]
+    [instance] = [app.out / name for name in names if "instance-png/" in name and Path(name).stem == stem]
     assert differing(np.asarray(Image.open(instance)), joint) == 0
-    [palette] = [app.out / name for name in names if "palette-png/" in name and stem in name]
+    [palette] = [app.out / name for name in names if "palette-png/" in name and Path(name).stem == stem]
     assert differing(np.asarray(Image.open(palette)), joint) == 0
     [coco] = [app.out / name for name in names if name.startswith("export/coco/")]
-    areas = sorted(a["area"] for a in json.loads(coco.read_text())["annotations"])
+    written = json.loads(coco.read_text())
+    number = next(i["id"] for i in written["images"] if Path(i["file_name"]).stem == stem)
+    areas = sorted(a["area"] for a in written["annotations"] if a["image_id"] == number)
     assert areas == sorted(int((joint == k).sum()) for k in (1, 2, 3))
     screen.keys("Esc")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -323,6 +325,14 @@ def test_what_the_app_is_told_wrongly_is_said_before_it_starts(folder, capsys) -
         UsageError, match=r"Expected --clicks SESSION\.json, the surfaces and clicks to answer, but got none"
     ):
         headless.annotate(headless.AnnotateRequest("image.png", None, "out", "localhost:1"), print)
+
+
+def test_the_app_without_its_packages_says_how_to_get_them(folder) -> None:
+    code = "import sys; sys.modules['aiohttp'] = None; from mmms_client import cli; cli.main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "annotate", "image.png", "-o", "out"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.endswith("run: pip install 'mmms[annotate]'\n") and not (folder / "out").exists()
 
 
 def test_a_session_replays_on_another_model_and_says_the_difference(folder, capsys, predictor, monkeypatch) -> None:

@@ -94,6 +94,8 @@ class OpenImage:
         await self.read_again()
         if masks and history.length == 1:
             await self._import(masks)
+        elif self.project.has_results(self.file):
+            self._written = self.annotation.revision
 
     async def _import(self, masks: str) -> None:
         """Begin with masks from elsewhere, as the first step of the journal."""
@@ -276,7 +278,7 @@ class OpenImage:
         self.encoded_state, self.encoded_error = "running", None
         version = self.version
         try:
-            await self.link.encode_ahead(await self.encoded())
+            await self.link.encode_ahead(await self.encoded(), lambda: self.encoded_state == "running")
         except asyncio.CancelledError:
             self.encoded_state = "no"
             raise
@@ -298,7 +300,10 @@ class OpenImage:
     async def _write_results(self) -> None:
         async with self.lock:  # a map and the events that it is of
             annotation, revision = self.annotation, self.annotation.revision
-            if revision == self._written or (not annotation.done and not self._has_results()):
+            is_there = (self.project.folder(self.file) / SESSION_FILE).is_file()
+            if revision == self._written and self.project.has_results(self.file):
+                return
+            if not annotation.done and not is_there:
                 return
             document = self._session_document()
             joint = await asyncio.to_thread(lambda: annotation.joint)
@@ -326,8 +331,9 @@ class OpenImage:
         )
         return replace(document, surfaces=surfaces)
 
-    def _has_results(self) -> bool:
-        return (self.project.folder(self.file) / SESSION_FILE).is_file()
+    @property
+    def is_closed(self) -> bool:
+        return self._journal is None
 
     async def close(self) -> None:
         """Write the results and give the journal back."""
@@ -337,6 +343,7 @@ class OpenImage:
             async with self.lock:
                 if self._journal is not None:
                     self._journal.close()
+                self._journal = None
 
 
 def _path_from(folder: Path, path: Path) -> str:

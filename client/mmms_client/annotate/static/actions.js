@@ -168,6 +168,7 @@ function otherActions(app) {
     ["previous-image", "Previous image", ["A"], () => void commands.openNext(-1)],
     ["done", "Mark the image as done, or not", ["Shift+D"], mark("done")],
     ["skip", "Mark the image as skipped, or not", ["Shift+A"], mark("skipped")],
+    ["classes", "Classes", ["Shift+K"], () => app.classesDialog.open()],
     ["export", "Export", ["Ctrl+S"], () => exporting.open()],
     ["help", "This help", ["H", "?"], () => app.help.open()],
     ["theme", "Light or dark", ["Shift+T"], () => theme.toggle()],

@@ -49,8 +49,11 @@ export const DEFAULT_SETTINGS = {
 export class State {
   constructor() {
     this.listeners = new Map();
+    /** @type {Set<() => void>} */
+    this.waitingDraws = new Set();
     this.isOpen = false;
     this.wasOpen = false;
+    this.isFresh = true; // no hello yet on this connection
     /** @type {any} */
     this.hello = null;
     /** @type {SurfaceClass[]} */
@@ -88,6 +91,26 @@ export class State {
     this.listeners.set(topic, [...list, listener]);
   }
 
+  /**
+   * Draw a part of the window after the next frame, once for all that happened: the mask comes first.
+   * @param {string[]} topics @param {() => void} draw
+   */
+  later(topics, draw) {
+    for (const topic of topics) this.on(topic, () => this.schedule(draw));
+  }
+
+  /** @param {() => void} draw */
+  schedule(draw) {
+    this.waitingDraws.add(draw);
+    if (this.waitingDraws.size === 1) requestAnimationFrame(() => setTimeout(() => this.drawWaiting()));
+  }
+
+  drawWaiting() {
+    const draws = [...this.waitingDraws];
+    this.waitingDraws.clear();
+    for (const draw of draws) draw();
+  }
+
   /** @param {string} topic @param {any} [payload] */
   tell(topic, payload) {
     for (const listener of this.listeners.get(topic) ?? []) listener(payload);
@@ -111,8 +134,12 @@ export class State {
     this.hello = hello;
     this.classes = hello.classes;
     this.images = hello.images;
-    this.keys = hello.keys ?? {};
-    this.settings = { ...structuredClone(DEFAULT_SETTINGS), ...hello.settings };
+    if (this.isFresh) {
+      // The app says hello at other times, too: what was changed here since is newer.
+      this.keys = hello.keys ?? {};
+      this.settings = { ...structuredClone(DEFAULT_SETTINGS), ...hello.settings };
+      this.isFresh = false;
+    }
     if (hello.status) this.takeStatus(hello.status);
     if (this.activeClass === null || !this.classes.some((c) => c.name === this.activeClass)) {
       this.activeClass = this.classes[0]?.name ?? null;

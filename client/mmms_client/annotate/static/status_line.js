@@ -13,7 +13,7 @@ export class StatusLine {
     /** @type {any} */
     this.timing = null;
     this.drawMs = 0;
-    for (const topic of ["status", "connection", "image", "hello", "opening", "pending", "comparing", "document", "active"]) this.state.on(topic, () => this.draw());
+    this.state.later(["status", "connection", "image", "hello", "opening", "pending", "comparing", "document", "active"], () => this.draw());
     this.state.on("cursor", () => this.drawPlace());
     for (const topic of ["view", "layout"]) this.state.on(topic, () => this.drawZoom());
     this.state.on("timing", (timing) => {

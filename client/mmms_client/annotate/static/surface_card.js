@@ -14,7 +14,7 @@ export class SurfaceCard {
     this.commands = commands;
     this.goTo = goTo;
     this.build();
-    for (const topic of ["document", "active", "image", "classes", "hello"]) state.on(topic, () => this.draw());
+    state.later(["document", "active", "image", "classes", "hello"], () => this.draw());
   }
 
   build() {

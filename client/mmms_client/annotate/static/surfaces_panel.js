@@ -25,7 +25,7 @@ export class SurfacesPanel {
       press: (event, surface) => this.press(event, surface),
     });
     this.card = new SurfaceCard(byId("surface-card"), state, commands, goTo);
-    for (const topic of ["document", "active", "image", "settings", "classes"]) state.on(topic, () => this.draw());
+    state.later(["document", "active", "image", "settings", "classes"], () => this.draw());
     byId("new-surface").addEventListener("click", () => void commands.finish());
   }
 

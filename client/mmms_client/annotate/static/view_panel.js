@@ -20,7 +20,7 @@ export class ViewPanel {
     this.buildWindow();
     this.buildAlign();
     this.buildMarks();
-    for (const topic of ["image", "layout", "picture", "window", "settings", "hello", "align"]) this.state.on(topic, () => this.draw());
+    this.state.later(["image", "layout", "picture", "window", "settings", "hello", "align"], () => this.draw());
   }
 
   buildWindow() {
@@ -129,7 +129,7 @@ export class PicturesBar {
     this.scene = scene;
     this.show = show;
     this.arrange = arrange;
-    for (const topic of ["image", "layout"]) scene.state.on(topic, () => this.draw());
+    scene.state.later(["image", "layout"], () => this.draw());
   }
 
   draw() {
