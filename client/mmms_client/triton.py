@@ -302,6 +302,9 @@ def translated(url: str, model: str | None = None, timeout_s: float | None = Non
         ) from error
 
 
+_NO_MODEL = ("unknown model", "is not found", "no version is available", "not ready", "is not available")
+
+
 def translate(error: InferenceServerException, url: str, model: str | None, timeout_s: float | None) -> ServerError:
     """The error of ours that says what to do."""
     status, text = str(error.status() or ""), " ".join(str(error.message() or "").split())
@@ -311,7 +314,7 @@ def translate(error: InferenceServerException, url: str, model: str | None, time
         return ServerBusyError(
             f"Expected the server at {url} to take a request but its queue is full; try again in a moment."
         )
-    if "unknown model" in text or "is not found" in text or "no version is available" in text or "not ready" in text:
+    if any(said in text for said in _NO_MODEL):
         return ModelNotReadyError(
             f"Expected model {model!r} to be ready at {url} but the server says: {text}; look at the server's log, "
             "then run "
