@@ -19,7 +19,7 @@ CLAIM_FLAGS ?=
 REAL ?=
 TEST_FLAGS ?=
 
-.PHONY: help demo setup lint format test test-slow export perf train claim results samples clean
+.PHONY: help demo setup lint format test test-slow export perf train claim results samples simulate clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -87,6 +87,10 @@ results: $(VENV)/.dev-stamp ## REAL=FOLDER: measure on real photos too; write do
 
 samples: $(VENV)/.dev-stamp ## Write the sample pair of the demo again
 	$(BIN)/python samples/make_samples.py
+
+PERF ?=
+simulate: $(VENV)/.dev-stamp ## PERF=build/perf.json: people per server and fleet, into docs/scaling.md; against `make perf` if given
+	$(BIN)/python deploy/simulation/simulate.py --page $(if $(PERF),--measured $(PERF))
 
 clean: ## Remove what make built, but not the environment
 	rm -rf build out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,6 +1,4 @@
-"""``mmms-client``: the command line. Only click is loaded here; each command loads what it needs when it
-runs.
-"""
+"""``mmms-client``: the command line. Only click is loaded here; each command loads what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -210,6 +208,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
 )
 @click.option("--ahead", type=click.IntRange(0), default=2, show_default=True, help="App: images to encode ahead.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="App: port of 127.0.0.1. A free one by default.")
+@click.option("--metrics", metavar="HOST:PORT", help="App: let Prometheus read /metrics there.")
 @click.option("--no-browser", is_flag=True, help="App: print the address and open no browser.")
 @_features_option
 @_deadline_option
@@ -223,6 +222,7 @@ def annotate(
     masks: str | None,
     ahead: int,
     port: int,
+    metrics: str | None,
     no_browser: bool,
     features: str,
     deadline: float,
@@ -252,7 +252,9 @@ def annotate(
     from mmms_client.annotate import app
 
     app.annotate(
-        app.AppRequest(classes=classes, masks=masks, ahead=ahead, port=port, opens_browser=not no_browser, **both),
+        app.AppRequest(
+            classes=classes, masks=masks, ahead=ahead, port=port, metrics=metrics, opens_browser=not no_browser, **both
+        ),
         click.echo,
     )
 
@@ -262,6 +264,7 @@ def annotate(
 @_modality_option
 @click.option("--out", "-o", type=click.Path(), metavar="DIR", help="The app's folder, for its alignments.")
 @click.option("--bundle", type=click.Path(), metavar="DIR", help="Keep the features in this folder instead.")
+@click.option("--shard", metavar="INDEX/COUNT", help="Only every COUNT-th image, from INDEX (0 to COUNT - 1).")
 @_reading_options
 @_features_option
 @_deadline_option
@@ -271,6 +274,7 @@ def encode(
     out: str | None,
     bundle: str | None,
     features: str,
+    shard: str | None,
     deadline: float,
     url: str,
     ca: str | None,
@@ -287,10 +291,10 @@ def encode(
         _write_bundle(image, bundle, endpoint, features, deadline, inputs)
         return
     from mmms_client.annotate.choosing import InputRequest, project_images, reading
-    from mmms_client.annotate.encoding import encode_images
+    from mmms_client.annotate.encoding import encode_images, shard_of
 
     request = InputRequest(image, out or "", **_inputs(**inputs))
-    images = project_images(request, click.echo)
+    images = shard_of(project_images(request, click.echo), shard)
 
     def bar(names: Iterable[str], count: int) -> Any:
         return click.progressbar(names, length=count, label="encoding", show_pos=True)

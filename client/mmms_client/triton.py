@@ -352,7 +352,7 @@ def _refusal(status: str, text: str, url: str) -> AccessError | None:
             f"Expected {url} to accept our bearer token but it refused: {text}; put the right one in the file of "
             "--token-file, or in MMMS_TOKEN."
         )
-    if "PERMISSION_DENIED" in status:
+    if "PERMISSION_DENIED" in status or "protocol is restricted" in text:
         return AccessError(f"Expected {url} to allow a request but it refused: {text}; ask who runs it.")
     if "CERTIFICATE_VERIFY_FAILED" in text or "Peer name" in text:
         return AccessError(

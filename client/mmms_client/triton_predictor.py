@@ -14,8 +14,10 @@ the first.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
+import time
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +39,9 @@ from mmms_client.triton import AsyncTritonTransport, TritonTransport
 
 ENSEMBLE, SHARED_MEMORY, PLAIN, AUTO = "ensemble", "shared-memory", "plain", "auto"
 FEATURE_PATHS = (AUTO, ENSEMBLE, SHARED_MEMORY, PLAIN)
+# A server that was told to stop denies its models for seconds before its port closes and a proxy takes another one.
+# They were there when the contract was read.
+_LEAVING_WAITS_S = (0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0)
 _log = logging.getLogger("mmms_client")
 
 
@@ -212,7 +217,15 @@ class TritonPredictor:
     def _infer(
         self, model: str, tensors: Mapping[str, NDArray[Any]], outputs: Sequence[str], **rest: Any
     ) -> dict[str, NDArray[Any]]:
-        return self.transport.infer(model, tensors, outputs, timeout_s=self.deadline_s, **rest)
+        waits_s = iter(_LEAVING_WAITS_S)
+        while True:
+            try:
+                return self.transport.infer(model, tensors, outputs, timeout_s=self.deadline_s, **rest)
+            except ModelNotReadyError:
+                wait_s = next(waits_s, None)
+                if wait_s is None:
+                    raise
+                time.sleep(wait_s)
 
     def _fill_cache(self, frame: Frame, prepared: Any, key: str) -> None:
         """The click ensemble with nothing but padding: fills the cache and returns only a mask."""
@@ -289,7 +302,6 @@ class AsyncTritonPredictor:
 
         ``features`` is ``ensemble``, ``provider=HOST:PORT`` or ``bundle=FOLDER``.
         """
-        import asyncio
 
         def look() -> tuple[ModelContract, FeatureSource | None]:
             transport = TritonTransport(url)
@@ -310,7 +322,6 @@ class AsyncTritonPredictor:
         self, image: NDArray[np.uint8], modalities: Modalities | None = None, region: Region | None = None
     ) -> Encoded:
         """See :meth:`TritonPredictor.encode`."""
-        import asyncio
 
         if self._source is None:
             encoded = self.prepare(image, modalities, region)
@@ -341,10 +352,18 @@ class AsyncTritonPredictor:
         """See :meth:`TritonPredictor.predict`."""
         tensors = click_inputs(self._contract, encoded.frame, clicks, previous_mask)
         model = "csnet" if encoded.payload.path == PLAIN else "mmms"
-        answer = await self.transport.infer(
-            model, tensors, ("mask",), encoded.payload.prepared, self.deadline_s, encoded.image_key
-        )
-        return to_probabilities(answer["mask"])
+        waits_s = iter(_LEAVING_WAITS_S)
+        while True:
+            try:
+                answer = await self.transport.infer(
+                    model, tensors, ("mask",), encoded.payload.prepared, self.deadline_s, encoded.image_key
+                )
+                return to_probabilities(answer["mask"])
+            except ModelNotReadyError:
+                wait_s = next(waits_s, None)
+                if wait_s is None:
+                    raise
+                await asyncio.sleep(wait_s)
 
     async def close(self) -> None:
         if self._source is not None:

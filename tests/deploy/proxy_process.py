@@ -10,11 +10,14 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from string import Template
 from types import TracebackType
+from typing import Any
 
+from mmms_client.endpoint import Endpoint
+from mmms_client.triton import TritonTransport
 from mmms_server.process import free_ports
 
 PROXY = Path(__file__).resolve().parents[2] / "deploy" / "proxy"
@@ -81,11 +84,37 @@ class ProxyProcess:
         self.write(servers)
         before = self._workers()
         subprocess.run(self.command("-s", "reload"), check=True, capture_output=True)
-        self._wait(lambda: bool(self._workers() - before))
+        self._wait(lambda: bool(self._workers() - before) and all(_is_leaving(worker) for worker in before))
 
-    def lines(self) -> list[dict[str, str]]:
+    def lines(self) -> list[dict[str, Any]]:
         """The access log."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        whole = self.log.read_text().rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines()]
+
+    def points(self, keys: Sequence[str]) -> list[str]:
+        """The server to which requests with each key go, by the address in the log of a request that costs nothing."""
+        endpoint = Endpoint.parse(self.url, str(self.certificate), str(self.token_file))
+        transport, seen = TritonTransport(endpoint), len(self.lines())
+        for key in keys:
+            transport.statistics("mmms", key)
+        transport.close()
+        found: dict[str, str] = {}
+
+        def is_logged() -> bool:
+            for line in self.lines()[seen:]:
+                if line["method"].endswith("/ModelStatistics"):
+                    found[line["image_key"]] = line["server"].split(", ")[-1]
+            return found.keys() >= set(keys)
+
+        self._wait(is_logged)
+        return [found[key] for key in keys]
+
+    def owner_of(self, key: str) -> str:
+        return self.points([key])[0]
+
+    def until_owner(self, key: str, server: str) -> None:
+        """Wait until an image is a server's, such as one that came back."""
+        self._wait(lambda: self.owner_of(key) == server)
 
     def __enter__(self) -> ProxyProcess:
         with (self.folder / "nginx.log").open("wb") as log:
@@ -104,19 +133,30 @@ class ProxyProcess:
 
     def _answers(self) -> bool:
         context = ssl.create_default_context(cafile=str(self.certificate))
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as plain:
-            with context.wrap_socket(plain, server_hostname="127.0.0.1"):
-                return True
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", self.port), 1) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1"),
+        ):
+            return True
         return False
 
     def _workers(self) -> set[str]:
         assert self.process is not None
         return set(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split())
 
-    def _wait(self, is_so: object) -> None:
-        assert callable(is_so) and self.process is not None
+    def _wait(self, is_so: Callable[[], bool]) -> None:
+        assert self.process is not None
         until_s = time.monotonic() + _PATIENCE_S
         while not is_so():
             log = (self.folder / "nginx.log").read_text()
             assert self.process.poll() is None and time.monotonic() < until_s, f"nginx:\n{log}"
             time.sleep(0.05)
+
+
+def _is_leaving(worker: str) -> bool:
+    """Whether a worker takes no new connections any more."""
+    try:
+        return b"shutting down" in Path(f"/proc/{worker}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return True

@@ -23,6 +23,7 @@ except ImportError as cause:
         "Expected aiohttp for the app but it is not installed; run: pip install 'mmms[annotate]'"
     ) from cause
 
+from mmms_client.annotate.metrics import MetricsServer
 from mmms_client.annotate.server import AnnotateServer
 from mmms_client.annotate.workplace import Workplace
 
@@ -39,6 +40,7 @@ class AppRequest(InputRequest):
     port: int = 0
     ahead: int = 2
     opens_browser: bool = True
+    metrics: str | None = None
 
 
 def annotate(request: AppRequest, say: Callable[[str], None]) -> None:
@@ -65,6 +67,7 @@ async def _run(request: AppRequest, project: Project, lock: FolderLock, say: Cal
         request.masks,
     )
     server = AnnotateServer(workplace, request.port)
+    metrics = None if request.metrics is None else MetricsServer(workplace.link.metrics, request.metrics)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -72,6 +75,8 @@ async def _run(request: AppRequest, project: Project, lock: FolderLock, say: Cal
             loop.add_signal_handler(number, stop.set)
     await server.start()
     try:
+        if metrics is not None:
+            await metrics.start()
         lock.say(f"{lock.holder}, port {server.port}")
         say(f"{len(project.images)} image(s), results in {project.out}")
         say(f"open {server.address}")
@@ -80,6 +85,8 @@ async def _run(request: AppRequest, project: Project, lock: FolderLock, say: Cal
         await stop.wait()
     finally:
         await server.close()
+        if metrics is not None:
+            await metrics.close()
 
 
 def _version() -> str:

@@ -17,7 +17,7 @@ from mmms_client.annotate.images import ImageFile
 from mmms_client.annotate.pictures import Reading, read_pictures
 from mmms_client.annotate.project import PROJECT_FILE, Project
 from mmms_client.endpoint import Endpoint
-from mmms_client.errors import DataError
+from mmms_client.errors import DataError, UsageError
 from mmms_client.journal import JOURNAL_FILE, read_journal
 from mmms_client.predictor import image_key, network_inputs
 from mmms_client.triton_predictor import ENSEMBLE, TritonPredictor
@@ -88,6 +88,26 @@ def encode_images(
             f"--cache-config local,size=BYTES, {size_mb:.1f} MB for each image."
         )
     return EncodeResult(done, tuple(failed), is_kept)
+
+
+def shard_of(images: Sequence[ImageFile], shard: str | None) -> Sequence[ImageFile]:
+    """Every COUNT-th image from INDEX for ``INDEX/COUNT``, all for ``None``: the work of one of several.
+
+    Raises:
+        UsageError: not of that form, or no image is left.
+    """
+    if shard is None:
+        return images
+    index, _, count = shard.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise UsageError(
+            f"Expected --shard INDEX/COUNT with INDEX below COUNT but got {shard!r}; write for example --shard 0/8."
+        )
+    if int(index) >= len(images):
+        raise UsageError(
+            f"Expected an image for --shard {shard} but got only {len(images)} image(s); take a smaller COUNT."
+        )
+    return images[int(index) :: int(count)]
 
 
 def _is_cached(

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mmms_client.annotate.metrics import CLICK, ENCODE, PREVIEW, Metrics
 from mmms_client.clicks import Click
 from mmms_client.contract import ModelContract
 from mmms_client.endpoint import Endpoint
@@ -70,6 +71,7 @@ class ModelLink:
         self.endpoint = Endpoint.of(url)
         self.url, self.deadline_s, self.patience_s = str(self.endpoint), deadline_s, patience_s
         self.status, self.text = GONE, f"connecting to {url}"
+        self.metrics = Metrics()
         self.contract: ModelContract | None = None
         self.connections = 0  # grows with each: the server's cache may be empty then
         self._accepts, self.known, self._on_change = accepts, known, on_change
@@ -144,6 +146,7 @@ class ModelLink:
     def _set(self, status: str, text: str) -> None:
         is_new = (status, text) != (self.status, self.text)
         self.status, self.text = status, text
+        self.metrics.is_connected = status == READY
         self._changed.set()
         if is_new:
             self._on_change()
@@ -188,7 +191,7 @@ class ModelLink:
 
         Raises :class:`mmms_client.errors.ServerError`.
         """
-        with self._first():
+        with self._first(), self.metrics.counted(CLICK):
             until_s = time.monotonic() + self.patience_s
             while True:
                 predictor = await self.ready(max(0.0, until_s - time.monotonic()))
@@ -273,7 +276,8 @@ class ModelLink:
         with self._first():
             self._others += 1
             try:
-                return await self._heard(predictor.predict(encoded, clicks, previous))
+                with self.metrics.counted(PREVIEW):
+                    return await self._heard(predictor.predict(encoded, clicks, previous))
             except ServerUnreachableError:
                 self._is_suspect.set()
                 raise
@@ -291,7 +295,7 @@ class ModelLink:
                 return
             predictor = await self.ready(0.0)
             self._others += 1
-            request = asyncio.ensure_future(predictor.fill_cache(encoded))
+            request = asyncio.ensure_future(self._encode(predictor, encoded))
             self._ahead.add(request)
             try:
                 await asyncio.wait([request])
@@ -306,6 +310,10 @@ class ModelLink:
                 if error is not None:
                     raise error
                 return
+
+    async def _encode(self, predictor: AsyncTritonPredictor, encoded: Encoded) -> None:
+        with self.metrics.counted(ENCODE):
+            await predictor.fill_cache(encoded)
 
     @contextlib.contextmanager
     def _first(self) -> Any:
