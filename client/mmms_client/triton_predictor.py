@@ -322,7 +322,6 @@ class AsyncTritonPredictor:
         self, image: NDArray[np.uint8], modalities: Modalities | None = None, region: Region | None = None
     ) -> Encoded:
         """See :meth:`TritonPredictor.encode`."""
-
         if self._source is None:
             encoded = self.prepare(image, modalities, region)
         else:  # somebody else's server is asked, or a file is read
