@@ -71,7 +71,9 @@ class PageClient:
 
     def _take_binary(self, data: bytes) -> None:
         (length,) = struct.unpack("<I", data[:4])
-        head, body = json.loads(data[4 : 4 + length]), zlib.decompress(data[4 + length :])
+        head, body = json.loads(data[4 : 4 + length]), data[4 + length :]
+        if head["coding"] == "deflate":
+            body = zlib.decompress(body)
         x, y, width, height = (head[name] for name in ("x", "y", "width", "height"))
         if head["type"] == "patch":
             part = np.frombuffer(body, "<u2").reshape(height, width)

@@ -149,10 +149,7 @@ class Annotation:
         """The visits of existing surfaces in time order."""
         ids = {surface.surface_id for surface in self.surfaces}
         live = [visit for visit in self.state.visits if visit.surface_id in ids]
-        return tuple(
-            Visit(v.surface_id, n, v.clicks, None if v.start is None else v.start.whole, v.region, v.locked & ids)
-            for n, v in enumerate(live)
-        )
+        return tuple(Visit(v.surface_id, n, v.clicks, v.start, v.region, v.locked & ids) for n, v in enumerate(live))
 
     def clicks(self, surface_id: int) -> tuple[Click, ...]:
         """All clicks of a surface, over all of its visits, oldest first, in image pixels."""

@@ -263,13 +263,17 @@ def annotate(
 @click.argument("image", type=click.Path())
 @_modality_option
 @click.option("--out", "-o", type=click.Path(), metavar="DIR", help="The app's folder, for its alignments.")
+@click.option("--bundle", type=click.Path(), metavar="DIR", help="Keep the features in this folder instead.")
 @click.option("--shard", metavar="INDEX/COUNT", help="Only every COUNT-th image, from INDEX (0 to COUNT - 1).")
 @_reading_options
+@_features_option
 @_deadline_option
 @_server_options
 def encode(
     image: str,
     out: str | None,
+    bundle: str | None,
+    features: str,
     shard: str | None,
     deadline: float,
     url: str,
@@ -277,11 +281,18 @@ def encode(
     token_file: str | None,
     **inputs: Any,
 ) -> None:
-    """Let the server encode IMAGE, or all images of a folder, ahead: no first click in the app waits then."""
+    """Let the server encode IMAGE, or all images of a folder, ahead: no first click in the app waits then.
+
+    With --bundle, IMAGE is an image or a folder with rgb/ and one folder per modality, and the features are kept in
+    DIR: whoever has them needs `csnet` alone.
+    """
+    endpoint = Endpoint.parse(url, ca, token_file)
+    if bundle is not None:
+        _write_bundle(image, bundle, endpoint, features, deadline, inputs)
+        return
     from mmms_client.annotate.choosing import InputRequest, project_images, reading
     from mmms_client.annotate.encoding import encode_images, shard_of
 
-    endpoint = Endpoint.parse(url, ca, token_file)
     request = InputRequest(image, out or "", **_inputs(**inputs))
     images = shard_of(project_images(request, click.echo), shard)
 
@@ -289,6 +300,24 @@ def encode(
         return click.progressbar(names, length=count, label="encoding", show_pos=True)
 
     encode_images(images, endpoint, reading(request), out, deadline, bar, click.echo)
+
+
+def _write_bundle(
+    source: str, bundle: str, endpoint: Endpoint, features: str, deadline: float, inputs: dict[str, Any]
+) -> None:
+    from pathlib import Path
+
+    from mmms_client.bundle_writing import write_bundle
+    from mmms_client.triton_predictor import TritonPredictor
+
+    read = _inputs(**inputs)
+    if read.pop("modalities", None):
+        raise UsageError(
+            "Expected --bundle with a folder that holds rgb/ and one folder per modality but got --modality; put the "
+            "modalities there."
+        )
+    with TritonPredictor.connect(endpoint, features, deadline) as predictor:
+        write_bundle(predictor, Path(source), Path(bundle), click.echo, read["scales"])
 
 
 @cli.command()

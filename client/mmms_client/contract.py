@@ -110,6 +110,7 @@ class ModelContract:
     precision: str = "unknown"
     max_clicks: int = MAX_CLICKS
     version: int = CONTRACT_VERSION
+    backbone_sha256: str = ""  # of the weights; said only where the backbone is served elsewhere
 
     @property
     def modality_names(self) -> tuple[str, ...]:
@@ -182,7 +183,9 @@ class ModelContract:
     # Text form ----------------------------------------------------------------------------------------
     def to_parameters(self) -> dict[str, str]:
         """The contract as the string parameters of the `mmms` model configuration."""
+        split = {"backbone_sha256": self.backbone_sha256} if self.backbone_sha256 else {}
         return {
+            **split,
             "contract_version": str(self.version),
             "preset": self.preset,
             "checkpoint": self.checkpoint,
@@ -216,6 +219,7 @@ class ModelContract:
             backbone_shapes=shapes("backbone_shapes"),
             pyramid_shapes=shapes("pyramid_shapes"),
             version=int(parameters["contract_version"]),
+            backbone_sha256=parameters.get("backbone_sha256", ""),
         )
 
 

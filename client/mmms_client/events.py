@@ -156,7 +156,7 @@ Event = (
 class Visit:
     """A run of work on one surface, as a session file holds it.
 
-    ``order`` counts from 0 over the visits of all surfaces in time order. ``start_mask`` is bool [H, W] or
+    ``order`` counts from 0 over the visits of all surfaces in time order. ``start`` is the mask with which it began, or
     ``None``. ``region`` is the part of the image that the model saw, ``None`` for that of the session. ``locked``
     are the surfaces whose pixels the visit left alone.
     """
@@ -164,9 +164,14 @@ class Visit:
     surface_id: int
     order: int
     clicks: tuple[Click, ...]
-    start_mask: Mask | None = field(default=None, repr=False)
+    start: BoxMask | None = field(default=None, repr=False)
     region: Region | None = None
     locked: frozenset[int] = frozenset()
+
+    @property
+    def start_mask(self) -> Mask | None:
+        """:attr:`start` as bool [H, W]; a new array."""
+        return None if self.start is None else self.start.whole
 
 
 class StoredAnswer:

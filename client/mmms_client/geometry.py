@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmms_client.box_mask import EMPTY_BITS, NOWHERE, BoxMask, box_of_pixels
+from mmms_client.box_mask import EMPTY_BITS, NOWHERE, Box, BoxMask, box_of_pixels
 from mmms_client.clicks import Click
 from mmms_client.contract import ModalitySpec
 from mmms_client.errors import AlignmentError, ClickError, UsageError
@@ -108,10 +108,22 @@ class Frame:
 
         What :meth:`probabilities_to_image` and a comparison give, at the cost of the box around the mask.
         """
+        box, part = self.probabilities_above(probabilities, threshold)
+        if not box.area_px:
+            return BoxMask(self.image_hw, NOWHERE, EMPTY_BITS)
+        return BoxMask.of_part(part > threshold, self.image_hw, box.x0, box.y0)
+
+    def probabilities_above(
+        self, probabilities: NDArray[np.float32], threshold: float
+    ) -> tuple[Box, NDArray[np.float32]]:
+        """Probabilities float32 [S, S] in a box of the image outside of which none exceeds a threshold.
+
+        Returns the box and float32 [box height, box width]; the box is a little larger than it would have to be.
+        """
         r, side = self.region, self.resolution
         cells = box_of_pixels(probabilities > threshold)
         if not cells.area_px:
-            return BoxMask(self.image_hw, NOWHERE, EMPTY_BITS)
+            return NOWHERE, np.zeros((0, 0), np.float32)
         x0, x1 = _reached(cells.x0, cells.x1, side, r.width)
         y0, y1 = _reached(cells.y0, cells.y1, side, r.height)
         sx, sy = side / r.width, side / r.height
@@ -121,7 +133,7 @@ class Frame:
             part = np.asarray(picture)[y0:y1, x0:x1]
         else:
             part = np.asarray(picture.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR, box=box))
-        return BoxMask.of_part(part > threshold, self.image_hw, r.x0 + x0, r.y0 + y0)
+        return Box(x0, y0, x1, y1).shifted(r.x0, r.y0), part
 
 
 def _reached(first: int, last: int, side: int, length: int) -> tuple[int, int]:

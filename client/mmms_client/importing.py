@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmms_client.box_mask import BoxMask
 from mmms_client.errors import DataError, UsageError
 from mmms_client.events import Visit
 from mmms_client.export_masks.annotated import AnnotatedImage, overlap_losses
@@ -123,7 +124,9 @@ def _document(masks: AnnotatedImage, image: str, out: Path) -> SessionDocument:
         path = Path(os.path.relpath(image, out.parent)).as_posix()
     except ValueError:  # another drive
         path = Path(image).absolute().as_posix()
-    visits = tuple(Visit(s.surface_id, n, (), masks.masks[s.surface_id]) for n, s in enumerate(masks.surfaces))
+    visits = tuple(
+        Visit(s.surface_id, n, (), BoxMask.of(masks.masks[s.surface_id])) for n, s in enumerate(masks.surfaces)
+    )
     classes = dict.fromkeys([*masks.classes, *(s.class_name for s in masks.surfaces if s.class_name)])
     return SessionDocument(
         path, masks.image_hw, masks.surfaces, visits, classes=tuple(SurfaceClass(name) for name in classes)

@@ -157,7 +157,8 @@ class Journal:
         make_folder(path.parent)
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-            os.ftruncate(descriptor, length)
+            if os.fstat(descriptor).st_size != length:  # the file's time says when it was last written to
+                os.ftruncate(descriptor, length)
         except OSError as error:
             raise OutputError(write_problem(path, "file", error)) from error
         journal = cls(path, descriptor, length, history.length if exists else 0)

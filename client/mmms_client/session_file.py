@@ -20,14 +20,14 @@ import numpy as np
 
 from mmms_client.alignment import Alignment, homography
 from mmms_client.annotation import MAX_SURFACES, Annotation, Answer
+from mmms_client.box_mask import BoxMask
 from mmms_client.clicks import Click
 from mmms_client.errors import SessionFormatError
 from mmms_client.events import Surface, SurfaceChanged, Visit
 from mmms_client.files import write_text_atomically
 from mmms_client.geometry import Region
-from mmms_client.joint_mask import Mask
 from mmms_client.json_place import Place
-from mmms_client.run_length import decode_runs, encode_runs
+from mmms_client.run_length import decode_runs, encode_box_runs
 from mmms_client.session import Session
 
 SCHEMA_VERSION = 1
@@ -201,14 +201,14 @@ def _visit(place: Place, surface_id: int, image_hw: tuple[int, int]) -> tuple[in
     return order, fields.get("order", place), Visit(surface_id, 0, tuple(clicks), mask, region, locked)
 
 
-def _mask(place: Place, image_hw: tuple[int, int]) -> Mask:
+def _mask(place: Place, image_hw: tuple[int, int]) -> BoxMask:
     fields = place.fields(("size", "counts"))
     size = tuple(item.integer(1) for item in fields["size"].items())
     if size != image_hw:
         fields["size"].fail(f"the image's [height, width], {list(image_hw)},")
     counts = [item.integer(0) for item in fields["counts"].items()]
     try:
-        return decode_runs(counts, image_hw)
+        return BoxMask.of(decode_runs(counts, image_hw))
     except ValueError:
         fields["counts"].fail(f"run lengths that add up to {image_hw[0] * image_hw[1]}")
 
@@ -292,8 +292,8 @@ def _surface_entry(surface: Surface, document: SessionDocument) -> dict[str, Any
 def _visit_entry(visit: Visit) -> dict[str, Any]:
     clicks = [{"x": c.x_px, "y": c.y_px, "positive": c.is_positive} for c in visit.clicks]
     entry: dict[str, Any] = {"order": visit.order, "clicks": clicks}
-    if visit.start_mask is not None:
-        entry["start_mask"] = {"size": list(visit.start_mask.shape), "counts": encode_runs(visit.start_mask)}
+    if visit.start is not None:
+        entry["start_mask"] = {"size": list(visit.start.image_hw), "counts": encode_box_runs(visit.start)}
     if visit.region is not None:
         entry["region"] = _region_entry(visit.region)
     if visit.locked:

@@ -25,8 +25,8 @@ class StageTimes:
 
     @classmethod
     def of(cls, statistics: Mapping[str, ModelStatistics]) -> StageTimes:
-        """From the statistics of (at least) the three stages, by model name."""
-        rows = [statistics[stage] for stage in STAGES]
+        """From the statistics of the stages, by model name; a server need not have more than csnet."""
+        rows = [statistics[stage] for stage in STAGES if stage in statistics]
         return cls(statistics["csnet"].requests, sum(r.queue_ns for r in rows), sum(r.compute_ns for r in rows))
 
     def since(self, before: StageTimes) -> StageTimes:

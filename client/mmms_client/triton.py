@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import grpc
+import grpc.aio
 import numpy as np
 import tritonclient.grpc as grpcclient
 import tritonclient.grpc.aio as aioclient
@@ -295,6 +296,13 @@ def translated(url: str, model: str | None = None, timeout_s: float | None = Non
         raise translate(error, url, model, timeout_s) from error
     except asyncio.TimeoutError as error:
         raise _deadline(url, timeout_s) from error
+    except grpc.aio.UsageError as error:  # what a channel says that was closed meanwhile
+        raise ServerUnreachableError(
+            f"Expected an answer from {url} but the connection was closed meanwhile; try again."
+        ) from error
+
+
+_NO_MODEL = ("unknown model", "is not found", "no version is available", "not ready", "is not available")
 
 
 def translate(error: InferenceServerException, url: str, model: str | None, timeout_s: float | None) -> ServerError:
@@ -306,7 +314,7 @@ def translate(error: InferenceServerException, url: str, model: str | None, time
         return ServerBusyError(
             f"Expected the server at {url} to take a request but its queue is full; try again in a moment."
         )
-    if "unknown model" in text or "is not found" in text or "no version is available" in text or "not ready" in text:
+    if any(said in text for said in _NO_MODEL):
         return ModelNotReadyError(
             f"Expected model {model!r} to be ready at {url} but the server says: {text}; look at the server's log, "
             "then run "

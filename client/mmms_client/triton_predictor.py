@@ -31,6 +31,7 @@ from mmms_client.clicks import Click
 from mmms_client.contract import CONTRACT_VERSION, ModelContract
 from mmms_client.endpoint import Endpoint
 from mmms_client.errors import ContractError, ModelNotReadyError, UsageError
+from mmms_client.foreign_features import FeatureSource, check_features_option, is_foreign, open_feature_source
 from mmms_client.geometry import Frame, Region
 from mmms_client.predictor import Encoded, Modalities, click_inputs, image_key, network_inputs
 from mmms_client.transport import InRegion, Transport
@@ -54,13 +55,17 @@ class _Payload:
 
 
 def read_contract(transport: Transport) -> ModelContract:
-    """The contract of the served ``mmms`` model.
+    """The contract of the served ``mmms`` model; of ``csnet``, if the server holds only a part of the stages.
 
     Raises:
         ModelNotReadyError: the server has no such model, or it did not load.
         ContractError: the model is not ours, or speaks another version.
     """
     if not transport.is_model_ready("mmms"):
+        if transport.is_model_ready("csnet"):
+            configuration = transport.configuration("csnet")
+            if "contract_version" in configuration.get("parameters", {}):
+                return parse_contract(configuration, transport.url, "csnet")
         raise ModelNotReadyError(
             f"Expected model 'mmms' to be ready at {transport.url} but it is not; look at the server's log, and that "
             "it was "
@@ -69,7 +74,7 @@ def read_contract(transport: Transport) -> ModelContract:
     return parse_contract(transport.configuration("mmms"), transport.url)
 
 
-def parse_contract(configuration: Mapping[str, Any], url: str) -> ModelContract:
+def parse_contract(configuration: Mapping[str, Any], url: str, model: str = "mmms") -> ModelContract:
     """The contract in a model configuration; see :func:`read_contract`."""
     raw = configuration.get("parameters", {})
     parameters = {key: str(value.get("string_value", "")) for key, value in raw.items()}
@@ -92,11 +97,11 @@ def parse_contract(configuration: Mapping[str, Any], url: str) -> ModelContract:
         t["name"]: (t["data_type"].removeprefix("TYPE_"), tuple(int(d) for d in t["dims"]))
         for t in configuration["input"]
     }
-    expected = {t.name: (t.dtype, t.shape) for t in contract.models()["mmms"].inputs}
+    expected = {t.name: (t.dtype, t.shape) for t in contract.models()[model].inputs}
     if served != expected:
         odd = sorted(name for name in {*served, *expected} if served.get(name) != expected.get(name))[0]
         raise ContractError(
-            f"Expected input {odd!r} of model 'mmms' at {url} to be {expected.get(odd)} but the server has "
+            f"Expected input {odd!r} of model {model!r} at {url} to be {expected.get(odd)} but the server has "
             f"{served.get(odd)}; "
             "its configuration was edited by hand: export it again."
         )
@@ -107,13 +112,11 @@ class TritonPredictor:
     """A click model on a Triton server. Thread-safe. Use it as a context manager, or call :meth:`close`."""
 
     def __init__(self, transport: Transport, features: str = AUTO, deadline_s: float = 30.0) -> None:
-        if features not in FEATURE_PATHS:
-            raise UsageError(
-                f"Expected --features to be one of {', '.join(FEATURE_PATHS)} but got {features!r}; take one of these."
-            )
+        check_features_option(features, FEATURE_PATHS)
         self.transport = transport
         self.deadline_s = deadline_s
         self._contract = read_contract(transport)
+        self._source = foreign_source(features, transport, self._contract, deadline_s)
         self._wanted = features
         self._path = None if features == AUTO else features
         self._reason = "" if features == AUTO else "as asked"
@@ -127,7 +130,8 @@ class TritonPredictor:
         Args:
             url: ``host:port`` of the server's gRPC port, or an :class:`mmms_client.endpoint.Endpoint` for TLS and a
                 token.
-            features: ``auto``, ``ensemble``, ``shared-memory`` or ``plain``; see the module's text.
+            features: ``auto``, ``ensemble``, ``shared-memory`` or ``plain``; see the module's text. Or
+                ``provider=HOST:PORT`` or ``bundle=FOLDER``; see :mod:`mmms_client.foreign_features`.
             deadline_s: longest wait for one answer, in seconds.
 
         Raises:
@@ -148,6 +152,8 @@ class TritonPredictor:
     @property
     def description(self) -> str:
         """Which feature path is in use and why, for people."""
+        if self._source is not None:
+            return self._source.description
         if self._path is None:
             return "features: not chosen before the first image"
         return f"features: {self._path} ({self._reason})"
@@ -157,6 +163,9 @@ class TritonPredictor:
     ) -> Encoded:
         """See :meth:`mmms_client.predictor.Predictor.encode`. Fills the server's cache, or fetches the features."""
         frame, present, tensors = network_inputs(self._contract, image, modalities, region)
+        if self._source is not None:
+            present, features = self._source.features(present, tensors)
+            return Encoded(frame, present, _Payload(PLAIN, self.transport.prepare({"features": features})))
         prepared, key = self.transport.prepare(tensors), image_key(tensors)
         path = self._choose(frame, prepared, key)
         if path == ENSEMBLE:
@@ -165,8 +174,8 @@ class TritonPredictor:
         if path == SHARED_MEMORY:
             payload = self._encode_shared(prepared)
         else:
-            features = self._infer("backbone_fuser", {}, ("features",), prepared=prepared, image_key=key)
-            payload = _Payload(PLAIN, self.transport.prepare(features))
+            answer = self._infer("backbone_fuser", {}, ("features",), prepared=prepared, image_key=key)
+            payload = _Payload(PLAIN, self.transport.prepare(answer))
         return Encoded(frame, present, payload, key)
 
     def predict(
@@ -182,8 +191,16 @@ class TritonPredictor:
         )
         return to_probabilities(answer["mask"])
 
+    def fused_features(self, present: tuple[str, ...], tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.float16]:
+        """The features float16 [1, F] of what :func:`mmms_client.predictor.network_inputs` made: to keep them."""
+        if self._source is not None:
+            return self._source.features(present, tensors)[1]
+        return self._infer("backbone_fuser", tensors, ("features",))["features"]
+
     def close(self) -> None:
         """Free shared memory and the connection."""
+        if self._source is not None:
+            self._source.close()
         for region in list(self._regions):
             region.close()
         self.transport.close()
@@ -265,23 +282,37 @@ class AsyncTritonPredictor:
     request.
     """
 
-    def __init__(self, transport: AsyncTritonTransport, contract: ModelContract, deadline_s: float) -> None:
+    def __init__(
+        self,
+        transport: AsyncTritonTransport,
+        contract: ModelContract,
+        deadline_s: float,
+        source: FeatureSource | None = None,
+    ) -> None:
         self.transport = transport
+        self._source = source
         self.deadline_s = deadline_s
         self._contract = contract
 
     @classmethod
-    async def connect(cls, url: str | Endpoint, deadline_s: float = 30.0) -> AsyncTritonPredictor:
-        """Connect and read the contract; errors as in :meth:`TritonPredictor.connect`. Needs a running event loop."""
+    async def connect(
+        cls, url: str | Endpoint, deadline_s: float = 30.0, features: str = ENSEMBLE
+    ) -> AsyncTritonPredictor:
+        """Connect and read the contract; errors as in :meth:`TritonPredictor.connect`. Needs a running event loop.
 
-        def contract() -> ModelContract:
+        ``features`` is ``ensemble``, ``provider=HOST:PORT`` or ``bundle=FOLDER``.
+        """
+
+        def look() -> tuple[ModelContract, FeatureSource | None]:
             transport = TritonTransport(url)
-            try:
-                return read_contract(transport)
-            finally:
-                transport.close()
+            contract = read_contract(transport)
+            source = foreign_source(features, transport, contract, deadline_s)
+            if source is None:
+                transport.close()  # a source keeps it: the provider's features are fused there
+            return contract, source
 
-        return cls(AsyncTritonTransport(url), await asyncio.to_thread(contract), deadline_s)
+        contract, source = await asyncio.to_thread(look)
+        return cls(AsyncTritonTransport(url), contract, deadline_s, source)
 
     @property
     def contract(self) -> ModelContract:
@@ -291,7 +322,10 @@ class AsyncTritonPredictor:
         self, image: NDArray[np.uint8], modalities: Modalities | None = None, region: Region | None = None
     ) -> Encoded:
         """See :meth:`TritonPredictor.encode`."""
-        encoded = self.prepare(image, modalities, region)
+        if self._source is None:
+            encoded = self.prepare(image, modalities, region)
+        else:  # somebody else's server is asked, or a file is read
+            encoded = await asyncio.to_thread(self.prepare, image, modalities, region)
         await self.fill_cache(encoded)
         return encoded
 
@@ -300,23 +334,28 @@ class AsyncTritonPredictor:
     ) -> Encoded:
         """What :meth:`encode` does on this side of the wire; the first click then pays for the rest. Thread-safe."""
         frame, present, tensors = network_inputs(self._contract, image, modalities, region)
+        if self._source is not None:
+            present, features = self._source.features(present, tensors)
+            return Encoded(frame, present, _Payload(PLAIN, self.transport.prepare({"features": features})))
         payload = _Payload(ENSEMBLE, self.transport.prepare(tensors))
         return Encoded(frame, present, payload, image_key(tensors))
 
     async def fill_cache(self, encoded: Encoded) -> None:
         """Let the server do what does not depend on clicks, so that its cache has it."""
-        await self.predict(encoded, [])
+        if encoded.payload.path == ENSEMBLE:
+            await self.predict(encoded, [])
 
     async def predict(
         self, encoded: Encoded, clicks: Sequence[Click], previous_mask: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
         """See :meth:`TritonPredictor.predict`."""
         tensors = click_inputs(self._contract, encoded.frame, clicks, previous_mask)
+        model = "csnet" if encoded.payload.path == PLAIN else "mmms"
         waits_s = iter(_LEAVING_WAITS_S)
         while True:
             try:
                 answer = await self.transport.infer(
-                    "mmms", tensors, ("mask",), encoded.payload.prepared, self.deadline_s, encoded.image_key
+                    model, tensors, ("mask",), encoded.payload.prepared, self.deadline_s, encoded.image_key
                 )
                 return to_probabilities(answer["mask"])
             except ModelNotReadyError:
@@ -326,6 +365,8 @@ class AsyncTritonPredictor:
                 await asyncio.sleep(wait_s)
 
     async def close(self) -> None:
+        if self._source is not None:
+            self._source.close()
         await self.transport.close()
 
     async def __aenter__(self) -> AsyncTritonPredictor:
@@ -335,6 +376,23 @@ class AsyncTritonPredictor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def foreign_source(
+    features: str, transport: Transport, contract: ModelContract, deadline_s: float
+) -> FeatureSource | None:
+    """Where features come from, if not from the server's own ensemble.
+
+    Raises :class:`ModelNotReadyError` if they have to come from elsewhere and nobody said from where.
+    """
+    if is_foreign(features):
+        return open_feature_source(features, transport, contract, deadline_s)
+    if not transport.is_model_ready("mmms"):
+        raise ModelNotReadyError(
+            f"Expected model 'mmms' at {transport.url} but it holds only a part of the stages; say where features come "
+            "from with --features provider=HOST:PORT or --features bundle=FOLDER."
+        )
+    return None
 
 
 def to_probabilities(mask: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -49,7 +49,7 @@ FEATURES = ("auto", "ensemble", "shared-memory", "plain")
 @click.option("--ca", metavar="FILE", help="TLS (--url grpcs://...): who signed the server's certificate, PEM.")
 @click.option("--token-file", metavar="FILE", help="Bearer token for the server; MMMS_TOKEN holds the token itself.")
 @click.option(
-    "--features", type=click.Choice(FEATURES), default="auto", show_default=True, help="Path of the features."
+    "--features", default="auto", show_default=True, help=f"{', '.join(FEATURES)}, provider=HOST:PORT, bundle=DIR."
 )
 @click.option("--deadline", type=float, default=30.0, show_default=True, help="Seconds that one request may take.")
 @click.option("--baselines/--no-baselines", default=False, help="Evaluate disk, Voronoi and GrabCut as well.")

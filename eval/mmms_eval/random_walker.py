@@ -5,7 +5,6 @@ Kept apart from :mod:`mmms_eval.baselines`, because it needs scikit-image and ab
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import cv2
@@ -40,15 +39,20 @@ class RandomWalkerPredictor(Baseline):
         from skimage.segmentation import random_walker
 
         seeds = self._seeds(encoded, clicks, previous_mask)
-        if not (seeds == _SURFACE).any() or not (seeds == _BACKGROUND).any():
+        if set(np.unique(seeds)) != {_NONE, _SURFACE, _BACKGROUND}:  # nothing to walk to, or nothing left to decide
             return (seeds == _SURFACE).astype(np.float32)
         image = encoded.payload.astype(np.float64) / 255.0
-        with warnings.catch_warnings():  # about solvers that it would rather have
-            warnings.simplefilter("ignore")
-            found = random_walker(
-                image, seeds, beta=self.beta, mode="cg_j", tol=1e-2, channel_axis=-1, return_full_prob=True
-            )
-        return np.asarray(found[0], np.float32)
+        found = random_walker(
+            image,
+            seeds,
+            beta=self.beta,
+            mode="cg_j",
+            tol=1e-2,
+            channel_axis=-1,
+            return_full_prob=True,
+            prob_tol=np.inf,  # no warning: what the tolerance leaves outside of [0, 1] is cut below
+        )
+        return np.clip(found[0], 0.0, 1.0).astype(np.float32)
 
     def _seeds(
         self, encoded: Encoded, clicks: Sequence[Click], previous_mask: NDArray[np.float32] | None

@@ -8,6 +8,7 @@ All are sums over the run divided by the number of clicks, so that they add up t
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from mmms_client.errors import ModelNotReadyError
 from mmms_client.predictor import Predictor
 from mmms_client.stage_times import STAGES, StageTimes
 from mmms_client.transport import Transport
@@ -88,4 +90,8 @@ def split_times(predictor: Predictor) -> Iterator[TimeSplit | None]:
 
 
 def _counted(transport: Transport) -> StageTimes:
-    return StageTimes.of({stage: transport.statistics(stage) for stage in STAGES})
+    rows = {}
+    for stage in STAGES:
+        with contextlib.suppress(ModelNotReadyError):  # a stage that another server holds is network time to us
+            rows[stage] = transport.statistics(stage)
+    return StageTimes.of(rows)

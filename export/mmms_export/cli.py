@@ -26,6 +26,12 @@ from mmms_client.terminal import run_command
 @click.option("--precision", default=None, help="Arithmetic inside a stage; the fastest whose masks agree, by default.")
 @click.option("--resolution", type=click.IntRange(64, 2048), default=448, show_default=True, help="Side in px.")
 @click.option("--compute-capability", default="8.9", show_default=True, help="For tensorrt-rtx.")
+@click.option(
+    "--without",
+    multiple=True,
+    type=click.Choice(["backbone", "fuser", "csnet"]),
+    help="Leave a stage to another server; may be repeated.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The model repository to write.")
 def run(
     checkpoint: Path | None,
@@ -37,6 +43,7 @@ def run(
     precision: str | None,
     resolution: int,
     compute_capability: str,
+    without: tuple[str, ...],
     out: Path,
 ) -> None:
     """Export a checkpoint; ends with a parity check against the eager network that fails loudly."""
@@ -54,15 +61,17 @@ def run(
         )
     names = [n for n in modalities.split(",") if n] if modalities is not None else None
     config = preset(preset_name, names) if preset_name else None
-    source = load_source(checkpoint, config, resolution, backbone_weights, random_weights)
+    if set(without) == {"backbone", "fuser", "csnet"}:
+        raise UsageError("Expected a stage to export but got --without for each of the three; drop one.")
+    source = load_source(checkpoint, config, resolution, backbone_weights, random_weights, without=without)
     capability = compute_capability if target == "tensorrt-rtx" else None
     *others, last = [precision] if precision else PRECISIONS[target]
     for name in (*others, last):
         chosen = Target(target, name)
         contract = model_contract(source.model, resolution, source.name, source.sha256, chosen.engine, name)
-        cases = scene_cases(contract) if source.is_trained else None
+        cases = scene_cases(contract) if source.is_trained and not without else None
         try:
-            export(source, chosen, resolution, out, click.echo, capability, cases)
+            export(source, chosen, resolution, out, click.echo, capability, cases, without)
             break
         except ParityError as error:
             if name == last:

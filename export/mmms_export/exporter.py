@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +18,13 @@ from mmms_client.contract import ModelContract
 from mmms_client.errors import UsageError
 from mmms_export.engines import StageEngine
 from mmms_export.manifest import write_manifest, write_measurements
-from mmms_export.parity import ParityError, ParityReport, check_parity, spread_random_head
+from mmms_export.parity import ParityError, ParityReport, check_parity, check_stages, spread_random_head
 from mmms_export.repository import Target, repository_texts, write_repository
 from mmms_export.stages import STAGE_NAMES, build_stages, example_inputs
 from mmms_export.to_onnx import stage_to_onnx
 from mmms_export.to_tensorrt import build_plan, build_rtx_engine
 from mmms_training.checkpoint import load_model, read_checkpoint
+from mmms_training.model.backbone import AbsentBackbone, fingerprint
 from mmms_training.model.mmms import MMMS, build_mmms
 from mmms_training.predictor import model_contract
 from mmms_training.presets import MMMSConfig
@@ -45,6 +46,7 @@ class Source:
     name: str
     sha256: str
     is_trained: bool
+    backbone_sha256: str = ""  # of a frozen backbone, as its training met it
 
 
 def load_source(
@@ -54,6 +56,7 @@ def load_source(
     backbone_weights: str | None,
     random_weights: bool,
     seed: int = 0,
+    without: Sequence[str] = (),
 ) -> Source:
     """The network to export: a checkpoint, or a preset with random weights when that was asked for, whose last layer
     is then scaled until its masks span the range (see :func:`mmms_export.parity.spread_random_head`).
@@ -64,10 +67,13 @@ def load_source(
     """
     if checkpoint is not None:
         read = read_checkpoint(checkpoint)
-        model = load_model(read, resolution, backbone_weights, random_weights)
-        if random_weights:
+        model = load_model(read, resolution, backbone_weights, random_weights, "backbone" not in without)
+        if random_weights and not without:
             _spread(model, resolution)
-        return Source(model, checkpoint.stem, read.sha256, is_trained=not random_weights)
+        known = read.training.get("backbone_sha256") or ""
+        if without and not known and not read.config.backbone.is_frozen:
+            known = fingerprint(load_model(read, resolution).backbone)
+        return Source(model, checkpoint.stem, read.sha256, not random_weights, known)
     if config is None or not random_weights:
         raise UsageError(
             "Expected --checkpoint FILE, or --preset NAME with --random-weights, but got neither; random weights are "
@@ -78,6 +84,11 @@ def load_source(
     model = build_mmms(config, resolution, backbone_weights, random_backbone=True).eval()
     _spread(model, resolution)
     return Source(model, f"{config.preset}-random", "0" * 64, is_trained=False)
+
+
+def _backbone_hash(source: Source) -> str:
+    backbone = source.model.backbone
+    return source.backbone_sha256 or ("" if isinstance(backbone, AbsentBackbone) else fingerprint(backbone))
 
 
 def _spread(model: MMMS, resolution: int) -> None:
@@ -92,8 +103,11 @@ def export(
     report: Report,
     compute_capability: str | None = None,
     cases: list[dict[str, Tensor]] | None = None,
+    without: Sequence[str] = (),
 ) -> ParityReport | None:
     """Build, check and write a repository. Returns the parity report; ``None`` where the engine cannot run here.
+
+    Stages in ``without`` are somebody else's: they are not written, and the others are checked each on its own.
 
     Raises:
         UsageError: a precision that the target does not have.
@@ -105,18 +119,21 @@ def export(
             f"{target.precision!r}; take one of these."
         )
     contract = model_contract(source.model, resolution, source.name, source.sha256, target.engine, target.precision)
-    stages = build_stages(source.model, contract)
+    names = tuple(name for name in STAGE_NAMES if name not in without)
+    if without:
+        contract = dataclasses.replace(contract, backbone_sha256=_backbone_hash(source))
+    stages = build_stages(source.model, contract, names)
     specs = contract.models()
     onnx_files: dict[str, bytes] = {}
-    for name in STAGE_NAMES:
+    for name in names:
         report(f"tracing {name}")
         inputs = example_inputs(specs[name].inputs, contract, seed=0, batch=2)
         onnx_files[name] = stage_to_onnx(stages[name], specs[name], inputs).SerializeToString(deterministic=True)
     parity = _check(source, stages, onnx_files, contract, target, report, cases)
     graphs = {
-        name: _engine_file(onnx_files[name], contract, name, target, compute_capability, report) for name in STAGE_NAMES
+        name: _engine_file(onnx_files[name], contract, name, target, compute_capability, report) for name in names
     }
-    texts = repository_texts(contract, target)
+    texts = repository_texts(contract, target, names)
     write_repository(out, contract, target, graphs)
     files = {f"{name}/1/{target.graph_file}": data for name, data in graphs.items()}
     files |= {name: text.encode() for name, text in texts.items()}
@@ -149,6 +166,10 @@ def _check(
                     f"Expected a CPU that computes in {precision}, as what will be served has to be checked, but this "
                     f"one runs {engines[name].precision}; export with --precision {engines[name].precision}, or there."
                 )
+        if len(stages) < len(STAGE_NAMES):
+            check_stages(stages, engines, contract)
+            report(f"parity: {', '.join(stages)} agree with eager fp32, each on its own")
+            return None
         checked = dataclasses.replace(contract, engine=engine, precision=precision)
         parity = check_parity(source.model, stages, engines, checked, source.is_trained, cases)
     report(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,10 @@ _PACKAGES = (
     "tensorrt-rtx",
     "numpy",
 )
+
+
+# what /proc/cpuinfo calls them, and what they are called: wide products, and products in bf16
+_VECTOR_UNITS = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "AVX-512 BF16", "amx_bf16": "AMX BF16"}
 
 
 def write_manifest(root: Path, contract: ModelContract, target: Target, files: dict[str, bytes]) -> Path:
@@ -66,10 +71,24 @@ def installed_versions() -> dict[str, str]:
 
 
 def device_name() -> str:
-    """The processor's name as the operating system gives it."""
+    """The processor's name as the operating system gives it, its cores, and what decides its speed here."""
+    fields = _processor()
+    name = fields.get("model name") or platform.processor() or platform.machine()
+    flags = set(fields.get("flags", "").split())
+    features = [shown for flag, shown in _VECTOR_UNITS.items() if flag in flags]
+    return ", ".join([name, f"{_cores()} cores", " ".join(features) or "no vector units known"])
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _processor() -> dict[str, str]:
+    """What the operating system says of the first processor."""
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    if not cpuinfo.is_file():
+        return {}
+    first = cpuinfo.read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}

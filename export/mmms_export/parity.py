@@ -7,7 +7,7 @@ stage is also compared on the eager network's own inputs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from mmms_client.contract import ModelContract
 from mmms_client.errors import MMMSError
 from mmms_export.engines import StageEngine
-from mmms_export.stages import example_inputs
+from mmms_export.stages import STAGE_NAMES, example_inputs
 from mmms_training.model.csnet import FoldedHead, MLPHead
 from mmms_training.model.mmms import MMMS
 
@@ -118,6 +118,28 @@ def check_parity(
     return report
 
 
+def check_stages(stages: Mapping[str, nn.Module], engines: Mapping[str, StageEngine], contract: ModelContract) -> None:
+    """Compare some of the stages with eager fp32, each on its own inputs: for an export without the others.
+
+    What comes from a stage that is not here (F1..F4, the features) is noise, so masks are compared but not thresholded.
+    Raises :class:`ParityError`.
+    """
+    specs, names = contract.models(), tuple(stages)
+    precision = _weakest(engines)
+    for seed in range(3):
+        inputs = [t for name in names for t in specs[name].inputs]
+        case = example_inputs(list(dict.fromkeys(inputs)), contract, seed)
+        for name, differences in _compare_stages(stages, engines, contract, case, names).items():
+            for d in differences:
+                is_mask = name == "csnet"
+                too_far = precision == "fp32" and d.largest > MASK_TOLERANCE
+                if too_far if is_mask else d.relative_rms > FEATURE_TOLERANCE[precision]:
+                    raise ParityError(
+                        f"Expected stage {name!r} to agree with eager fp32 ({precision}) but {d.output!r} differs by "
+                        f"{d.largest:.4g} (relative {d.relative_rms:.2e}); do not serve it."
+                    )
+
+
 def _judge(report: ParityReport, precision: str, is_trained: bool) -> None:
     low, high = TRAINED_SPAN if is_trained else SPAN
     if report.eager_span[0] > low or report.eager_span[1] < high:
@@ -151,12 +173,13 @@ def _compare_stages(
     engines: Mapping[str, StageEngine],
     contract: ModelContract,
     case: dict[str, Tensor],
+    names: Sequence[str] = STAGE_NAMES,
 ) -> dict[str, list[StageDifference]]:
     """Each stage on the eager stage's inputs."""
     specs = contract.models()
     tensors = dict(case)
     result = {}
-    for name in ("backbone", "fuser", "csnet"):
+    for name in names:
         spec = specs[name]
         inputs = {t.name: tensors[t.name] for t in spec.inputs}
         with torch.inference_mode():

@@ -24,6 +24,7 @@ _ONCE_PER_IMAGE = ("backbone", "fuser")
 _GRAPH_FILES = {"tensorrt": "model.plan", "tensorrt-rtx": "model.engine"}
 _ENGINE_PARAMETERS = {"cpu": "openvino", "tensorrt-rtx": "tensorrt-rtx"}
 _DEVICE_FEATURES = "device_features"
+_OF_STAGE = ("engine", "precision")  # parameters that a stage of the python backend has already
 
 _ABOUT = {
     "backbone": "The frozen image backbone: normalisation and vision transformer. Nothing of ours inside.",
@@ -59,8 +60,10 @@ class Target:
 
 
 def write_repository(root: Path, contract: ModelContract, target: Target, graphs: Mapping[str, bytes]) -> list[Path]:
-    """Write all files of a repository atomically, one by one. ``graphs`` by stage. Returns the text files written."""
-    texts = repository_texts(contract, target)
+    """Write all files of a repository atomically, one by one. ``graphs`` by stage; some stages, if not all are served
+    here. Returns the text files written.
+    """
+    texts = repository_texts(contract, target, tuple(graphs))
     for relative, text in texts.items():
         make_folder((root / relative).parent)
         write_text_atomically(root / relative, text)
@@ -70,8 +73,15 @@ def write_repository(root: Path, contract: ModelContract, target: Target, graphs
     return [root / relative for relative in texts]
 
 
-def repository_texts(contract: ModelContract, target: Target) -> dict[str, str]:
-    """Every text file of a repository by its path relative to the root."""
+def repository_texts(
+    contract: ModelContract, target: Target, stages: Sequence[str] = ("backbone", "fuser", "csnet")
+) -> dict[str, str]:
+    """Every text file of a repository by its path relative to the root.
+
+    With some of the stages only there are no ensembles; each stage then holds the contract as parameters.
+    """
+    if len(stages) < 3:
+        return _partial_texts(contract, target, stages)
     specs = contract.models()
     on_gpu = target.name in GPU_TARGETS
     texts: dict[str, str] = {}
@@ -96,6 +106,19 @@ def repository_texts(contract: ModelContract, target: Target) -> dict[str, str]:
     texts["mmms/config.pbtxt"] = _ensemble_config(specs["mmms"], click_steps, parameters)
     for name in ("backbone_fuser", "mmms"):  # a version directory that git would drop without a file in it
         texts[f"{name}/1/README"] = "An ensemble has no files of its own; Triton needs its version directory.\n"
+    return texts
+
+
+def _partial_texts(contract: ModelContract, target: Target, stages: Sequence[str]) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    parameters = "\n".join(_parameter(k, v) for k, v in contract.to_parameters().items() if k not in _OF_STAGE) + "\n"
+    for name in stages:
+        own = "" if target.uses_python_backend else _parameter("engine", target.engine) + "\n"
+        texts[f"{name}/config.pbtxt"] = _stage_config(contract.models()[name], target) + own + parameters
+        if not target.uses_python_backend:
+            texts[f"{name}/config.pbtxt"] += _parameter("precision", target.precision) + "\n"
+        if target.uses_python_backend:
+            texts[f"{name}/1/model.py"] = (TEMPLATES / "model.py").read_text(encoding="utf-8")
     return texts
 
 

@@ -82,13 +82,14 @@ def unpack(features: Tensor, shapes: Sequence[tuple[int, int, int]]) -> list[Ten
     return maps
 
 
-def build_stages(model: MMMS, contract: ModelContract) -> dict[str, nn.Module]:
-    """The stages of a network in evaluation mode, by name."""
-    return {
+def build_stages(model: MMMS, contract: ModelContract, names: Sequence[str] = STAGE_NAMES) -> dict[str, nn.Module]:
+    """Stages of a network in evaluation mode, by name; all of them, or some."""
+    stages = {
         "backbone": BackboneStage(model).eval(),
         "fuser": FuserStage(model, contract.resolution).eval(),
         "csnet": CSNetStage(model, contract).eval(),
     }
+    return {name: stages[name] for name in names}
 
 
 def example_inputs(

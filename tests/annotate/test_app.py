@@ -26,6 +26,7 @@ def test_clicks_draw_undo_and_a_second_surface(app, tmp_path) -> None:
             ] == "palette-png"
             await page.op("open", index=0)
             assert page.size == (640, 480) and page.joint is not None and not page.joint.any()
+            await page.until(lambda: any(i["encoded"] == "ready" for i in page.status["images"]))
             thermal, depth = page.image["modalities"]
             assert (thermal["kind"], thermal["unit"], thermal["in_model"]) == ("scalar", "K", True) and depth[
                 "unit"
@@ -36,7 +37,9 @@ def test_clicks_draw_undo_and_a_second_surface(app, tmp_path) -> None:
             first = page.joint.copy()
             assert first[430, 320] == road and page.surface(road)["area_px"] == (first == road).sum() > 1000
             assert page.surface(road)["class"] == "ground" and page.document["undo"] == "click on ground 1"
-            await page.op("click", surface=road, x=100, y=460, positive=True)
+            timing = (await page.op("click", surface=road, x=100, y=460, positive=True))["timing"]
+            parts = timing["network_ms"] + timing["queue_ms"] + timing["compute_ms"]
+            assert parts == pytest.approx(timing["request_ms"], abs=0.01) and timing["compute_ms"] > 0
             second = page.joint.copy()
             await page.op("undo")
             assert np.array_equal(page.joint, first) and page.document["redo"] == "click on ground 1"
@@ -263,8 +266,10 @@ def test_a_renamed_class_is_renamed_in_every_image(app, tmp_path) -> None:
             await page.op("update_surface", surface=1, **{"class": "tree"})
             await page.op("undo")
             assert page.surface(1)["class"] == "road"
+            await page.op("finish", surface=1)
+            await page.op("classes", classes=[{"id": 1, "name": "street"}, {"id": 3, "name": "tree"}])
         saved = read_session(tmp_path / "out/rgb.png/session.json")
-        assert saved.surfaces[0].class_name == "road" and {c.name for c in saved.classes} == {"road", "tree"}
+        assert saved.surfaces[0].class_name == "street" and {c.name for c in saved.classes} == {"street", "tree"}
         assert read_journal(tmp_path / "out/rgb.png/journal.jsonl").state.surfaces[0].class_name == "ground"
 
     asyncio.run(scenario())

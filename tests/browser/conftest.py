@@ -1,7 +1,8 @@
-"""A real browser on the real app in front of the real server: one of each per module, and an image of its own per test."""
+"""A real browser on the real app in front of the real server: one of each for all tests, an image for each test."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser.app_process import AppProcess
-from browser.screen import Screen
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
+from browser.app_process import AppProcess
+from browser.screen import Screen
 from mmms_client import Session, TritonPredictor, open_inputs
 from mmms_server.process import ServerProcess
 
 STREET = Path(__file__).resolve().parent.parent.parent / "samples" / "street"
-HOSTILE = ["a b.png", "ümläut 雪.png", "it's \"quoted\".png", "<img src=x onerror=alert(1)>.png", "100%25 &amp; #?.png"]
+HOSTILE = ["a b.png", "ümläut 雪.png", 'it\'s "quoted".png', "<img src=x onerror=alert(1)>.png", "100%25 &amp; #?.png"]
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -56,30 +57,35 @@ def chromium() -> tuple[str, str]:
 
 
 @pytest.fixture(scope="session")
-def open_browser(chromium: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], webdriver.Chrome]]:
-    """Starts browsers, each with a profile of its own, and ends them all."""
-    started: list[webdriver.Chrome] = []
+def driver(chromium: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """The browser, with a profile of its own."""
+    options = Options()
+    options.binary_location = chromium[0]
+    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    started = webdriver.Chrome(options=options, service=Service(chromium[1]))
+    started.set_script_timeout(30)
+    yield started
+    started.quit()
 
-    def start() -> webdriver.Chrome:
-        options = Options()
-        options.binary_location = chromium[0]
-        for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
-            options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        started.append(webdriver.Chrome(options=options, service=Service(chromium[1])))
-        started[-1].set_script_timeout(30)
-        return started[-1]
 
-    yield start
-    for driver in started:
-        driver.quit()
+@pytest.fixture
+def tab(driver: webdriver.Chrome) -> Iterator[Screen]:
+    """A tab of its own, for a test that starts an app of its own."""
+    before = driver.current_window_handle
+    driver.switch_to.new_window("tab")
+    yield Screen(driver)
+    driver.close()
+    driver.switch_to.window(before)
+    driver.get_log("browser")  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of images with thermal and depth beside it; the same street under many names."""
     root = tmp_path_factory.mktemp("images")
-    names = [*HOSTILE, *(f"street {k}.png" for k in range(14))]
+    names = [*HOSTILE, *(f"street {k}.png" for k in range(60))]
     for kind, source in (("rgb", "rgb.png"), ("thermal", "thermal.png"), ("depth", "depth.png")):
         (root / kind).mkdir()
         for name in names:
@@ -92,37 +98,54 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder_arguments(images: Path) -> list[str]:
     """The command line for the folder of images."""
     modalities = [f"{name}={images / name}" for name in ("thermal", "depth")]
-    return [str(images / "rgb"), "--modality", modalities[0], "--modality", modalities[1], "--classes", str(images / "classes.txt")]
+    return [
+        str(images / "rgb"),
+        "--modality",
+        modalities[0],
+        "--modality",
+        modalities[1],
+        "--classes",
+        str(images / "classes.txt"),
+    ]
 
 
-@pytest.fixture(scope="module")
-def app(images: Path, nano_server: ServerProcess, chromium: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppProcess]:
+@pytest.fixture(scope="session")
+def app(
+    chromium: tuple[str, str], images: Path, nano_server: ServerProcess, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AppProcess]:
     with AppProcess(tmp_path_factory.mktemp("app") / "out", nano_server.url, folder_arguments(images)) as process:
         yield process
 
 
-@pytest.fixture(scope="module")
-def window(app: AppProcess, open_browser: Callable[[], webdriver.Chrome]) -> Screen:
+@pytest.fixture(scope="session")
+def window(driver: webdriver.Chrome, app: AppProcess) -> Screen:
     """The page, on its first image."""
-    screen = Screen(open_browser())
-    screen.driver.get(app.address)
-    screen.wait("the page", lambda: screen.js("return Boolean(window.app?.state.document)"))
-    screen.wait("a server", lambda: screen.js("return app.state.server.server === 'ready'"))
+    screen = Screen(driver)
+    screen.load(app.address)
     return screen
 
 
-_taken: dict[str, int] = {}
+_numbers = itertools.count()
+_AS_AT_FIRST = """
+app.commands.set({panel: "surfaces", tags: false, patterns: false, preview: false, fill: 0.34, windows: {}});
+app.chooseTool("click");
+app.chooseSign(false);
+app.gallery.loaded.clear();
+if (app.scene.isCrisp) app.togglePixels();
+if (app.isRefining) app.toggleRefine();
+app.layout.first = "rgb";
+app.arrange("single");
+app.scene.areMasksHidden = false;
+document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
+document.querySelectorAll(".toast").forEach((toast) => toast.remove());
+"""
 
 
 @pytest.fixture
-def screen(window: Screen, request: pytest.FixtureRequest) -> Iterator[Screen]:
-    """The page on an image that no other test of the module has touched, with everything as at first."""
-    number = _taken[request.module.__name__] = _taken.get(request.module.__name__, -1) + 1
-    window.js("app.commands.set({panel: 'surfaces', tags: false, patterns: false, preview: false, windows: {}})")
-    window.js("app.chooseTool('click'); app.chooseSign(false); app.gallery.loaded.clear(); if (app.scene.isCrisp) app.togglePixels()")
-    window.js("if (app.isRefining) app.toggleRefine(); app.layout.first = 'rgb'; app.arrange('single'); app.scene.areMasksHidden = false")
-    window.js("document.querySelectorAll('dialog[open]').forEach((d) => d.close()); document.querySelectorAll('.toast').forEach((t) => t.remove())")
-    window.open_name(f"street {number}.png")
+def screen(window: Screen) -> Iterator[Screen]:
+    """The page on an image that no other test has touched, with everything as at first."""
+    window.js(_AS_AT_FIRST)
+    window.open_name(f"street {next(_numbers)}.png")
     window.js("app.view.fit(); app.scene.canvas.focus(); app.scene.invalidate()")
     window.errors()
     yield window

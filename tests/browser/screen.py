@@ -1,10 +1,10 @@
-"""The page as a person has it: what can be seen, and what hands can do. Waits until things are so, and never sleeps blindly."""
+"""The page as a person has it: what can be seen, and what hands can do. It waits until things are so."""
 
 from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,7 +22,7 @@ T = TypeVar("T")
 _JOINT = """
 const {width, height, stride, labels} = app.state.labels.levels[0];
 const rows = new Uint16Array(width * height);
-for (let y = 0; y < height; y++) rows.set(labels.subarray((y + 1) * stride + 1, (y + 1) * stride + 1 + width), y * width);
+for (let y = 0, at = stride + 1; y < height; y++, at += stride) rows.set(labels.subarray(at, at + width), y * width);
 const bytes = new Uint8Array(rows.buffer);
 let text = "";
 for (let k = 0; k < bytes.length; k += 32768) text += String.fromCharCode(...bytes.subarray(k, k + 32768));
@@ -33,7 +33,8 @@ const [x, y, w, h] = arguments;
 return Array.from(app.scene.context.getImageData(x, y, w, h).data);
 """
 _QUIET = """
-return app.state.isOpen && app.socket.waiting.size === 0 && app.state.pending.length === 0 && !app.scene.isScheduled;
+return app.state.isOpen && app.socket.waiting.size === 0 && app.state.pending.length === 0 && !app.scene.isScheduled &&
+  app.state.waitingDraws.size === 0;
 """
 
 
@@ -100,11 +101,41 @@ class Screen:
         r, g, b, _ = (int(v) for v in self.pixels(x, y)[0, 0])
         return r, g, b
 
+    def value_at(self, name: str, x: float, y: float) -> float | None:
+        """What the page says a sensor measured at an image position."""
+        script = "return app.gallery.scalar(arguments[0]).valueAt(arguments[1], arguments[2])"
+        width, height = self.js("return [app.state.image.width, app.state.image.height]")
+        return self.js(script, name, (x + 0.5) / width, (y + 0.5) / height)  # type: ignore[no-any-return]
+
+    def coloured(self, name: str, places: Sequence[tuple[int, int]]) -> list[list[int]]:
+        """The colours that a sensor's window and colormap give at places, before any mask: red, green, blue."""
+        script = """
+        const context = app.gallery.scalar(arguments[0]).source(1).getContext("2d");
+        return arguments[1].map(([x, y]) => [...context.getImageData(x, y, 1, 1).data].slice(0, 3));
+        """
+        return self.js(script, name, places)  # type: ignore[no-any-return]
+
+    def look_at(self, scale: float, x: float, y: float) -> None:
+        """Zoom, with an image position in the middle."""
+        self.js("app.view.zoomTo(arguments[0], 0, 0); app.view.centreOn(arguments[1], arguments[2])", scale, x, y)
+        self.js("app.scene.moved()")
+        self.settle()
+
     # Hands --------------------------------------------------------------------------------------------
+    def load(self, address: str) -> None:
+        """Load the page, and wait until it shows an image and has a server."""
+        self.driver.get(address)
+        self.wait("the page", lambda: self.js("return Boolean(window.app?.state.document)"), 60)
+        self.wait("a server", lambda: self.js("return app.state.server.server === 'ready'"), 60)
+        self.settle()
+
     def open(self, index: int) -> None:
         """Open an image through the page."""
         self.js("void app.commands.open(arguments[0])", index)
-        self.wait(f"image {index}", lambda: self.js("return app.state.image?.index === arguments[0] && app.state.document !== null", index))
+        self.wait(
+            f"image {index}",
+            lambda: self.js("return app.state.image?.index === arguments[0] && app.state.document !== null", index),
+        )
         self.wait("its picture", lambda: self.js("return app.gallery.picture('rgb') !== null"))
         self.settle()
 
@@ -157,9 +188,23 @@ class Screen:
 
     def keys(self, *chords: str) -> None:
         """Press keys, each alone or as "Shift+Tab", and wait for what they do."""
-        names = {"Shift": Keys.SHIFT, "Ctrl": Keys.CONTROL, "Alt": Keys.ALT, "Tab": Keys.TAB, "Enter": Keys.ENTER, "Esc": Keys.ESCAPE}
+        names = {
+            "Shift": Keys.SHIFT,
+            "Ctrl": Keys.CONTROL,
+            "Alt": Keys.ALT,
+            "Tab": Keys.TAB,
+            "Enter": Keys.ENTER,
+            "Esc": Keys.ESCAPE,
+        }
         names |= {"Left": Keys.LEFT, "Right": Keys.RIGHT, "Up": Keys.UP, "Down": Keys.DOWN, "Delete": Keys.DELETE}
-        names |= {"Backspace": Keys.BACKSPACE, "Space": Keys.SPACE, "F6": Keys.F6, "F2": Keys.F2, "Home": Keys.HOME, "End": Keys.END}
+        names |= {
+            "Backspace": Keys.BACKSPACE,
+            "Space": Keys.SPACE,
+            "F6": Keys.F6,
+            "F2": Keys.F2,
+            "Home": Keys.HOME,
+            "End": Keys.END,
+        }
         for chord in chords:
             parts = [names.get(part, part) for part in chord.split("+")]
             actions = ActionBuilder(self.driver, duration=0)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from browser.conftest import differing
-from browser.screen import Screen
 from selenium.webdriver.common.actions.mouse_button import MouseButton
 
+from browser.conftest import differing
+from browser.screen import Screen
 from mmms_client import Session
+from mmms_client.geometry import Region
 
 CAR, WHEEL, WALL, SKY = (240, 420), (118, 465), (400, 240), (320, 60)
 
@@ -35,7 +36,9 @@ def test_a_click_shows_the_mask_that_the_python_client_gets(screen: Screen, sess
     assert r > g > b and (r, g, b) != before  # the first colour of the palette, orange, lies over the dark car
 
 
-def test_right_click_and_shift_click_are_negative_and_x_switches(screen: Screen, session_of: Callable[[], Session]) -> None:
+def test_right_click_and_shift_click_are_negative_and_x_switches(
+    screen: Screen, session_of: Callable[[], Session]
+) -> None:
     screen.click(*CAR)
     screen.click(*WHEEL, button=MouseButton.RIGHT)
     screen.click(*SKY, hold="\ue008")  # Shift
@@ -137,7 +140,7 @@ def test_a_polygon_is_closed_by_enter_and_erases_with_shift(screen: Screen) -> N
 
 
 def test_refine_in_view_asks_about_what_is_in_view(screen: Screen, session_of: Callable[[], Session]) -> None:
-    screen.js("app.view.zoomTo(4, 0, 0); app.view.centreOn(514, 270); app.scene.moved()")
+    screen.look_at(4, 514, 270)
     screen.keys("r")
     x, y, width, height = screen.js("return app.view.visibleBox()")
     screen.click(514, 265)
@@ -147,8 +150,6 @@ def test_refine_in_view_asks_about_what_is_in_view(screen: Screen, session_of: C
     assert (joint > 0).any() and not (joint[~inside] > 0).any()
     session = session_of()
     click = screen.surface(1)["clicks"][0]
-    from mmms_client.geometry import Region
-
     session.click(session.add_surface("tree"), click["x"], click["y"], region=Region(x, y, width, height))
     assert differing(joint, session.joint) == 0
 

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from browser.app_process import AppProcess
 from browser.conftest import STREET, differing, folder_arguments
 from browser.screen import Screen
-from selenium import webdriver
-
 from mmms_server.process import ServerProcess
 
-from ..conftest import REPOSITORY
+REPOSITORY = STREET.parent.parent / "model_repository"
 
 
-def page_of(app: AppProcess, open_browser: Callable[[], webdriver.Chrome]) -> Screen:
-    screen = Screen(open_browser())
-    screen.driver.get(app.address)
-    screen.wait("the page", lambda: screen.js("return Boolean(window.app?.state.document)"))
-    return screen
-
-
-def test_kill_9_of_the_app_loses_nothing(images: Path, nano_server: ServerProcess, open_browser: Callable[[], webdriver.Chrome], tmp_path: Path) -> None:
+def test_kill_9_of_the_app_loses_nothing(tab: Screen, images: Path, nano_server: ServerProcess, tmp_path: Path) -> None:
     with AppProcess(tmp_path / "out", nano_server.url, folder_arguments(images)) as app:
-        screen = page_of(app, open_browser)
-        screen.wait("a server", lambda: screen.js("return app.state.server.server === 'ready'"))
+        screen = tab
+        screen.load(app.address)
         screen.click(240, 420)
         screen.click(118, 465)
         screen.keys("f")
@@ -39,15 +31,12 @@ def test_kill_9_of_the_app_loses_nothing(images: Path, nano_server: ServerProces
         screen.wait("a word about it", lambda: "App gone" in screen.text("#situation"))
         assert differing(screen.joint, joint) == 0  # still to be seen
         app.start()
-        screen.driver.get(app.address)
-        screen.wait("the page", lambda: screen.js("return Boolean(window.app?.state.document)"))
-        screen.settle()
+        screen.load(app.address)
         assert differing(screen.joint, joint) == 0
         assert screen.surfaces == surfaces
         screen.js("app.scene.canvas.focus()")
         screen.keys("z", "z")
         assert len(screen.surface(2)["clicks"]) == 0  # undo goes on from before
-        screen.driver.quit()
 
 
 @pytest.fixture
@@ -57,11 +46,17 @@ def own_server(server_extra: None, tmp_path: Path) -> Iterator[ServerProcess]:
         yield server
 
 
-def test_a_server_that_goes_and_comes_back(own_server: ServerProcess, open_browser: Callable[[], webdriver.Chrome], tmp_path: Path) -> None:
-    arguments = [str(STREET / "rgb.png"), "--modality", f"thermal={STREET / 'thermal.png'}", "--modality", f"depth={STREET / 'depth.png'}"]
+def test_a_server_that_goes_and_comes_back(tab: Screen, own_server: ServerProcess, tmp_path: Path) -> None:
+    arguments = [
+        str(STREET / "rgb.png"),
+        "--modality",
+        f"thermal={STREET / 'thermal.png'}",
+        "--modality",
+        f"depth={STREET / 'depth.png'}",
+    ]
     with AppProcess(tmp_path / "out", own_server.url, arguments) as app:
-        screen = page_of(app, open_browser)
-        screen.wait("a server", lambda: screen.js("return app.state.server.server === 'ready'"))
+        screen = tab
+        screen.load(app.address)
         screen.click(240, 420)
         joint = screen.joint
         own_server.kill()
@@ -75,13 +70,14 @@ def test_a_server_that_goes_and_comes_back(own_server: ServerProcess, open_brows
         screen.wait("the server again", lambda: screen.js("return app.state.server.server === 'ready'"), 60)
         screen.click(118, 465)
         assert len(screen.surface(1)["clicks"]) == 2 and differing(screen.joint, joint) > 0
-        screen.driver.quit()
 
 
-def test_what_the_app_refuses_is_said_and_nothing_changes(images: Path, nano_server: ServerProcess, open_browser: Callable[[], webdriver.Chrome], tmp_path: Path) -> None:
+def test_what_the_app_refuses_is_said_and_nothing_changes(
+    tab: Screen, images: Path, nano_server: ServerProcess, tmp_path: Path
+) -> None:
     with AppProcess(tmp_path / "out", nano_server.url, folder_arguments(images)) as app:
-        screen = page_of(app, open_browser)
-        screen.wait("a server", lambda: screen.js("return app.state.server.server === 'ready'"))
+        screen = tab
+        screen.load(app.address)
         screen.click(240, 420)
         screen.keys("k")
         joint = screen.joint
@@ -92,4 +88,3 @@ def test_what_the_app_refuses_is_said_and_nothing_changes(images: Path, nano_ser
         assert screen.find(".toast.error").get_attribute("role") == "alert"
         screen.press(".toast.error button")
         assert screen.js("return document.querySelectorAll('.toast').length") == 0
-        screen.driver.quit()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from browser.screen import Screen
 
 
@@ -85,16 +86,20 @@ def test_typing_a_name_is_no_shortcut(screen: Screen) -> None:
 
 
 def test_f6_goes_round_and_every_control_has_a_name(screen: Screen) -> None:
+    script = """
+    return ["tools", "tabs", "panel", "stage"].find((id) =>
+      document.getElementById(id).contains(document.activeElement));
+    """
     seen = []
     for _ in range(4):
         screen.keys("F6")
-        seen.append(screen.js("return ['tools', 'tabs', 'panel', 'stage'].find((id) => document.getElementById(id).contains(document.activeElement))"))
+        seen.append(screen.js(script))
     assert seen == ["tools", "tabs", "panel", "stage"]
-    nameless = screen.js(
-        "return [...document.querySelectorAll('button, input, select, [role=listbox], canvas[tabindex]')]"
-        ".filter((e) => !(e.ariaLabel || e.textContent.trim() || e.labels?.length || e.getAttribute('aria-labelledby')))"
-        ".map((e) => e.outerHTML)"
-    )
+    nameless = screen.js("""
+    return [...document.querySelectorAll("button, input, select, [role=listbox], canvas[tabindex]")]
+      .filter((e) => !(e.ariaLabel || e.textContent.trim() || e.labels?.length || e.getAttribute("aria-labelledby")))
+      .map((e) => e.outerHTML);
+    """)
     assert nameless == []
 
 
@@ -116,3 +121,29 @@ def test_the_list_is_a_listbox_that_arrows_walk(screen: Screen) -> None:
     x, y, w, h = screen.js("return app.view.visibleBox()")
     ys, xs = np.nonzero(screen.joint == 2)
     assert x <= xs.min() and xs.max() < x + w and y <= ys.min() and ys.max() < y + h and w < 640
+
+
+def test_a_class_is_renamed_coloured_and_chosen_by_its_key(screen: Screen) -> None:
+    screen.click(240, 420)
+    first = screen.surface(1)["class"]
+    screen.keys("Shift+k")
+    name, key = screen.js("return [...document.querySelectorAll('.class-row:first-child input[type=text]')]")
+    assert name.get_attribute("value") == first
+    name.clear()
+    name.send_keys("van")
+    key.send_keys("q")
+    screen.press("#another-class")
+    screen.driver.switch_to.active_element.send_keys("cloud")
+    screen.press("#classes-form [type=submit]")
+    screen.wait("the new name", lambda: screen.surface(1)["class"] == "van")
+    assert [c["name"] for c in screen.js("return app.state.classes")][-1] == "cloud"
+    screen.js("app.scene.canvas.focus()")
+    screen.press("#classes .chip:last-child")
+    assert screen.surface(1)["class"] == "cloud"
+    screen.js("app.scene.canvas.focus()")
+    screen.keys("q")
+    assert screen.surface(1)["class"] == "van"
+    screen.keys("u")
+    van = screen.js("return app.state.classes[0].colour")
+    assert screen.js("return app.state.colourOf(app.state.active)") == van
+    screen.keys("u")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from browser.screen import Screen
 from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 
-from .conftest import STREET
+from browser.conftest import STREET
+from browser.screen import Screen
 
 CAR = (240, 420)
 _WINDOW = "return app.gallery.scalar(arguments[0]).window"
@@ -22,7 +22,7 @@ def shown(screen: Screen, name: str) -> None:
 
 def test_every_modality_by_key_with_the_same_zoom_and_mask(screen: Screen) -> None:
     screen.click(*CAR)
-    screen.js("app.view.zoomTo(2.5, 0, 0); app.view.centreOn(220, 420); app.scene.moved()")
+    screen.look_at(2.5, 220, 420)
     view = screen.js("return [app.view.scale, app.view.x, app.view.y]")
     joint, colours = screen.joint, []
     screen.js("app.commands.set({fill: 0})")
@@ -55,11 +55,9 @@ def test_window_typed_in_the_unit_by_percentile_and_by_drag(screen: Screen) -> N
     screen.settle()
     places = [(int(x), int(y)) for y, x in np.argwhere((depth > 7) & (depth < 18))[::4001]]
     assert len(places) > 3
-    window = screen.js("const p = app.gallery.scalar('depth'); return arguments[0].map(([x, y]) => p.valueAt((x + 0.5) / 640, (y + 0.5) / 480))", places)
-    for (x, y), value in zip(places, window, strict=True):
-        assert value == pytest.approx(depth[y, x], abs=0.01)
-    source = "const c = app.gallery.scalar('depth').source(1).getContext('2d'); return arguments[0].map(([x, y]) => [...c.getImageData(x, y, 1, 1).data])"
-    greys = [pixel[0] for pixel in screen.js(source, places)]
+    for x, y in places:
+        assert screen.value_at("depth", x, y) == pytest.approx(depth[y, x], abs=0.01)
+    greys = [pixel[0] for pixel in screen.coloured("depth", places)]
     order = np.argsort([depth[y, x] for x, y in places])
     assert (np.diff(np.array(greys)[order]) >= 0).all() and greys[order[-1]] > greys[order[0]]
     screen.press("#percentiles button:nth-child(4)")
@@ -79,7 +77,7 @@ def test_no_measurement_has_a_colour_of_its_own(screen: Screen) -> None:
     y, x = (int(v) for v in np.argwhere(depth == 0)[100])
     screen.keys("3")
     shown(screen, "depth")
-    assert screen.js("return [...app.gallery.scalar('depth').source(1).getContext('2d').getImageData(arguments[0], arguments[1], 1, 1).data]", x, y)[:3] == [58, 60, 70]
+    assert screen.coloured("depth", [(x, y)]) == [[58, 60, 70]]
     screen.point(x, y)
     screen.wait("words", lambda: "no measurement" in screen.text("#place"))
 
@@ -115,7 +113,8 @@ def test_blend_swipe_and_side_by_side(screen: Screen) -> None:
 def test_zoom_keeps_what_is_under_the_pointer_and_a_drag_pans(screen: Screen) -> None:
     place = "return app.view.toScreen(100, 400)"
     x, y = screen.in_window(100, 400)
-    under = "const b = app.scene.canvas.getBoundingClientRect(); return app.scene.toImage(arguments[0] - b.left, arguments[1] - b.top)"
+    script = "const b = app.scene.canvas.getBoundingClientRect();"
+    under = script + "return app.scene.toImage(arguments[0] - b.left, arguments[1] - b.top)"
     before = screen.js(under, x, y)
     ActionChains(screen.driver, duration=0).scroll_from_origin(ScrollOrigin.from_viewport(x, y), 0, -700).perform()
     screen.settle()
@@ -136,11 +135,16 @@ def test_the_pixel_view_is_crisp_and_shows_the_map_itself(screen: Screen) -> Non
     for corner in ((300, 300), (340, 300), (340, 340)):
         screen.click(*corner)
     screen.keys("Enter", "c")
-    screen.js("app.state.activate(null); app.commands.set({fill: 1}); app.view.zoomTo(16, 0, 0); app.view.centreOn(320, 320); app.scene.moved()")
+    screen.js("app.state.activate(null); app.commands.set({fill: 1})")
+    screen.look_at(16, 320, 320)
     screen.keys("p")
     joint = screen.joint
     picture = np.asarray(Image.open(STREET / "rgb.png").convert("RGB"))
-    outside = next((x, 322) for x in range(300, 340) if joint[322, x] == 0 and joint[322, x + 1] == 0 and joint[322, x - 1] == 0 and joint[321, x] == 0)
+    outside = next(
+        (x, 322)
+        for x in range(300, 340)
+        if joint[322, x] == 0 and joint[322, x + 1] == 0 and joint[322, x - 1] == 0 and joint[321, x] == 0
+    )
     patch = screen.pixels(*outside, radius=4)[..., :3].reshape(-1, 3)
     assert (patch == patch[0]).all()  # one flat square per pixel
     assert np.abs(patch[0].astype(int) - picture[outside[1], outside[0]].astype(int)).max() <= 2
@@ -155,19 +159,27 @@ def test_a_modality_is_nudged_by_arrows_and_saved(screen: Screen) -> None:
     screen.keys("2")
     shown(screen, "thermal")
     corner = (162, 218)  # the warm sign on its pole
-    window = screen.js("return app.gallery.scalar('thermal').valueAt((arguments[0] + 0.5) / 640, (arguments[1] + 0.5) / 480)", *corner)
+    warmth = screen.value_at("thermal", *corner)
     screen.keys("l", "Right", "Right", "Shift+Down")
     assert screen.js("return app.gallery.nudge('thermal')") == [2, 10, 1]
     version = screen.js("return app.state.image.version")
     screen.keys("Enter")
-    screen.wait("the app's picture", lambda: screen.js("return app.state.image.version") > version and screen.js("return app.gallery.moving === null"))
+    screen.wait(
+        "the app's picture",
+        lambda: (
+            screen.js("return app.state.image.version") > version and screen.js("return app.gallery.moving === null")
+        ),
+    )
     modality = screen.js("return app.state.image.modalities.find((m) => m.name === 'thermal')")
     assert modality["alignment"] == {"dx": 2, "dy": 10, "scale": 1}
-    moved = screen.js("return app.gallery.scalar('thermal').valueAt((arguments[0] + 0.5) / 640, (arguments[1] + 0.5) / 480)", corner[0] + 2, corner[1] + 10)
-    assert moved == pytest.approx(window, abs=0.05)
+    moved = screen.value_at("thermal", corner[0] + 2, corner[1] + 10)
+    assert moved == pytest.approx(warmth, abs=0.05)
     assert screen.js("return app.gallery.nudge('thermal')") == [0, 0, 1]
     screen.keys("z")
-    screen.wait("undone", lambda: screen.js("return app.state.image.modalities.find((m) => m.name === 'thermal').alignment.dy") == 0)
+    screen.wait(
+        "undone",
+        lambda: screen.js("return app.state.image.modalities.find((m) => m.name === 'thermal').alignment.dy") == 0,
+    )
 
 
 def test_patterns_and_numbers_need_no_colour(screen: Screen) -> None:

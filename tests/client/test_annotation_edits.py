@@ -19,6 +19,7 @@ from mmms_client.components import label_parts, without_holes, without_specks
 from mmms_client.events import ModalityAligned, Surface
 from mmms_client.joint_mask import empty_joint_map, paste
 from mmms_client.replaying import surface_alone
+from mmms_client.run_length import decode_runs, encode_box_runs, encode_runs
 from mmms_client.strokes import brush_mask, polygon_mask
 
 HW = (48, 64)
@@ -387,6 +388,14 @@ def test_everything_undoes_and_redoes_without_the_model(make_predictor, image, s
         assert session.redo() is not None
         assert session.state is state and np.array_equal(session.joint, joint)
     assert predictor.calls == calls
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 9), st.floats(0, 1))
+def test_run_lengths_of_a_box_are_those_of_the_whole_mask(seed, height, width, density) -> None:
+    mask = np.random.default_rng(seed).random((height, width)) < density
+    assert encode_box_runs(BoxMask.of(mask)) == encode_runs(mask)
+    assert np.array_equal(decode_runs(encode_box_runs(BoxMask.of(mask)), mask.shape), mask)
 
 
 # Boxes --------------------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -12,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmms_client import Session, cli, headless, read_session, replay
+from mmms_client import Session, cli, headless, read_session, replay, replay_run
 from mmms_client.endpoint import Endpoint
 from mmms_client.errors import UsageError
-from mmms_client.export_masks.palette_png import read_palette_png
+from mmms_client.export_masks.palette_png import read_palette_png, write_palette_png
 from mmms_client.export_masks.surface_png import read_surface_png
 
 DOCUMENT = {
@@ -299,12 +301,60 @@ def test_no_room_on_disk(folder, capsys, monkeypatch) -> None:
     assert not [p for p in (folder / "out").rglob("*") if p.is_file()]
 
 
-def test_without_clicks(folder, capsys) -> None:
-    code, _, err = run(capsys, "annotate", "image.png", "--out", "out")
-    assert code == 2 and err.startswith(
-        "mmms-client: error: Expected --clicks SESSION.json, the surfaces and clicks to answer, but got "
-        "none; the browser app is not part of this version: write the file by hand"
+def test_what_the_app_is_told_wrongly_is_said_before_it_starts(folder, capsys) -> None:
+    def line(*arguments: str) -> str:
+        code, _, err = run(capsys, "annotate", *arguments, "--no-browser")
+        assert code in (1, 2) and err.count("\n") == 1
+        return err.removeprefix("mmms-client: error: ")
+
+    (folder / "empty.txt").write_text("\n")
+    (folder / "twice.txt").write_text("road #808080\nroad\n")
+    (folder / "pictures").mkdir()
+    assert line("nothing.png", "-o", "out").startswith("Expected an image or a folder of images but got 'nothing.png'")
+    assert line("pictures", "-o", "out").startswith("Expected images in 'pictures' but got none")
+    assert line(".", "-o", ".").startswith("Expected --out to be another folder than the images'")
+    assert line(".", "-o", "out", "-m", "thermal=thermal.png").startswith("Expected a folder for modality 'thermal'")
+    assert line("image.png", "-o", "out", "--classes", "empty.txt").startswith("Expected at least one class in")
+    assert line("image.png", "-o", "out", "--classes", "twice.txt").startswith(
+        "twice.txt: expected class 2 to be a name of"
     )
+    assert line("image.png", "-o", "out", "-m", "t=thermal.png", "--scale", "x=1").startswith(
+        "Expected --scale for a modality"
+    )
+    with pytest.raises(
+        UsageError, match=r"Expected --clicks SESSION\.json, the surfaces and clicks to answer, but got none"
+    ):
+        headless.annotate(headless.AnnotateRequest("image.png", None, "out", "localhost:1"), print)
+
+
+def test_the_app_without_its_packages_says_how_to_get_them(folder) -> None:
+    code = "import sys; sys.modules['aiohttp'] = None; from mmms_client import cli; cli.main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "annotate", "image.png", "-o", "out"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.endswith("run: pip install 'mmms[annotate]'\n") and not (folder / "out").exists()
+
+
+def test_a_session_replays_on_another_model_and_says_the_difference(folder, capsys, predictor, monkeypatch) -> None:
+    annotate(capsys, "--modality", "thermal=thermal.png")
+    monkeypatch.setattr(replay_run.replay_session, "__defaults__", (None, lambda *_: predictor))
+    code, out, err = run(capsys, "replay", "out", "--json", "report.json")
+    assert (code, err) == (0, "") and "with thermal" in out
+    rows = [line.split() for line in out.splitlines()]
+    assert rows[2][:4] == ["1", "2", "1.0000", "0"] and rows[3][:3] == ["2", "1", "1.0000"]
+    assert rows[-1][:3] == ["mean", "IoU", "1.0000"]
+    joint = read_palette_png("out/joint.png")
+    joint[:, :20] = 0
+    write_palette_png("out/joint.png", joint)
+    code, out, _ = run(capsys, "replay", "out/session.json", "--json", "report.json")
+    report = json.loads(Path("report.json").read_text())
+    row = report["surfaces"][0]
+    assert code == 0 and row["iou"] == row["recorded_px"] / row["replayed_px"] < 1 and row["clicks"] == 2
+    assert report["different"] == row["changed_px"] / (48 * 64)
+    code, _, err = run(capsys, "replay", "out", "--modality", "radar=thermal.png")
+    assert code == 2 and "Expected a modality of the model" in err
+    code, _, err = run(capsys, "replay", "out/surfaces")
+    assert code == 1 and err.startswith("mmms-client: error: Expected session.json in 'out/surfaces' but got none")
 
 
 def test_interrupts_and_faults_of_ours(folder, capsys, predictor) -> None:

@@ -12,7 +12,7 @@ import pytest
 import mmms_client
 
 FORBIDDEN = {"torch", "onnx", "onnxruntime", "cv2", "scipy", "openvino", "transformers", "tensorrt"}
-LATE = {"grpc", "numpy", "PIL", "tritonclient"}
+LATE = {"aiohttp", "grpc", "numpy", "PIL", "tritonclient"}
 
 
 def loaded_by(code: str) -> set[str]:
@@ -44,6 +44,14 @@ def test_files_and_sessions_need_no_grpc() -> None:
         "grpc",
         "tritonclient",
     }
+
+
+def test_only_the_app_loads_its_web_server() -> None:
+    others = [n for n in modules() if not n.startswith("mmms_client.annotate.")]
+    quiet = ["document", "encoding", "images", "model", "open_image", "operations", "pictures", "project", "workplace"]
+    code = "\n".join(f"import {name}" for name in [*others, *(f"mmms_client.annotate.{name}" for name in quiet)])
+    assert "aiohttp" not in loaded_by(code)
+    assert "aiohttp" in loaded_by("import mmms_client.annotate.server")
 
 
 def test_this_test_can_fail() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mmms_client import Click, Region, Session, Surface, Visit
 from mmms_client.alignment import Alignment, homography
+from mmms_client.box_mask import BoxMask
 from mmms_client.errors import OutputError, SessionFormatError
 from mmms_client.run_length import decode_runs, encode_runs
 from mmms_client.session_file import (
@@ -286,7 +287,9 @@ def documents(draw) -> SessionDocument:
         mask = (
             None if seed is None else np.kron(np.random.default_rng(seed).random((3, 4)) > 0.5, np.ones((16, 16), bool))
         )
-        visits.append(Visit(owner, order, tuple(draw(st.lists(CLICKS, max_size=3))), mask))
+        visits.append(
+            Visit(owner, order, tuple(draw(st.lists(CLICKS, max_size=3))), None if mask is None else BoxMask.of(mask))
+        )
     matrix = homography(np.array([[1.5, 0.1, 3], [0, 1, 0], [1e-4, 0, 1]]))
     alignments = draw(st.dictionaries(st.sampled_from(["thermal", "depth"]), st.sampled_from([Alignment(), matrix])))
     region = draw(st.none() | st.just(Region(3, 4, 30, 20)))

@@ -95,6 +95,9 @@ def test_all_that_has_to_be_said_beside_a_number_is_stored_and_printed(
         def server_version(self) -> str:
             return "2.99.0"
 
+        def is_model_ready(self, model: str) -> bool:
+            return True
+
         def statistics(self, model: str) -> ModelStatistics:
             return ModelStatistics(0, 0, 0, 0, 0)
 

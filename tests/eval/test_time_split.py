@@ -26,6 +26,9 @@ class CountingTransport:
         assert model in STAGES
         return ModelStatistics(self.requests, 0, 0, self.requests * 1_000_000, self.requests * 3_000_000)
 
+    def is_model_ready(self, model: str) -> bool:
+        return model in STAGES
+
     def server_version(self) -> str:
         return "2"
 

@@ -105,16 +105,24 @@ def load_model(
     resolution: int,
     backbone_weights: str | Path | None = None,
     random_backbone: bool = False,
+    has_backbone: bool = True,
 ) -> MMMS:
     """The network of a checkpoint in evaluation mode and fp32, for one resolution.
 
     Raises:
         DataError: weights that do not fit the configuration, or a public backbone that cannot be loaded.
     """
-    model = build_mmms(checkpoint.config, resolution, backbone_weights, random_backbone)
+    is_nano = checkpoint.config.backbone.kind == "nano_vit"
+    if has_backbone and is_nano and checkpoint.config.backbone.is_frozen and backbone_weights is None:
+        raise DataError(
+            f"Expected the nano checkpoint whose backbone {checkpoint.path} was trained on but got none; give it with "
+            "--backbone-weights FILE, or leave the backbone out."
+        )
+    model = build_mmms(checkpoint.config, resolution, backbone_weights, random_backbone, has_backbone)
     expected = set(stored_weights(model))
-    if expected != set(checkpoint.weights):
-        odd = sorted(expected ^ set(checkpoint.weights))[0]
+    stored = {n for n in checkpoint.weights if has_backbone or not n.startswith("backbone.")}
+    if expected != stored:
+        odd = sorted(expected ^ stored)[0]
         raise DataError(
             f"Expected the weights of preset {checkpoint.config.preset!r} in {checkpoint.path} but {odd!r} is on one "
             "side only; "

@@ -39,7 +39,6 @@ BASE = "base"  # the RGB network from which all others start
 TRAINED_SHARE = 25  # percent of borders invisible in RGB, in training
 SHARES = (25, 0, 10, 50)
 _FEATURE_SHARE = 0.35  # of the base run's steps that train features alone
-_SCENE_PX = 256
 
 
 @dataclass(frozen=True)
@@ -78,6 +77,8 @@ class ClaimPlan:
     shares: tuple[int, ...] = SHARES
     variants: tuple[Variant, ...] = VARIANTS
     start: Path | None = None  # a trained RGB network instead of base runs
+    scene_px: int = 256  # side of the held-out scenes
+    n_max: int = 20  # clicks per surface
 
     def __post_init__(self) -> None:
         if TRAINED_SHARE not in self.shares or min(self.shares) < 0 or max(self.shares) > 100:
@@ -170,8 +171,9 @@ def _measure(plan: ClaimPlan, variant: Variant, seed: int, share: int, report: R
     resolution = checkpoint.training["settings"]["resolution"]
     model = load_model(checkpoint, resolution).to(ProcessGroup().device)
     predictor = TorchPredictor(model, resolution, f"{variant.name}-seed{seed}", checkpoint.sha256)
-    dataset = held_out_scenes(variant, share, plan.images, predictor)
-    evaluation = evaluate(predictor, dataset, PROTOCOL, name=variant.name, description=f"seed {seed}")
+    protocol = dataclasses.replace(PROTOCOL, n_max=plan.n_max)
+    dataset = held_out_scenes(plan, variant, share, predictor)
+    evaluation = evaluate(predictor, dataset, protocol, name=variant.name, description=f"seed {seed}")
     make_folder(file.parent)
     write_document(file, document([evaluation], dataset))
     summary = evaluation.summary
@@ -181,11 +183,11 @@ def _measure(plan: ClaimPlan, variant: Variant, seed: int, share: int, report: R
     )
 
 
-def held_out_scenes(variant: Variant, share: int, images: int, predictor: TorchPredictor) -> Dataset:
+def held_out_scenes(plan: ClaimPlan, variant: Variant, share: int, predictor: TorchPredictor) -> Dataset:
     """Scenes that no run has seen; the same images for all variants."""
     specs = {spec.name: spec for spec in predictor.contract.modalities}
-    scene = SceneConfig(size_hw=(_SCENE_PX, _SCENE_PX), invisible_share=share / 100)
-    scenes = SyntheticDataset(scene, FIRST_HELD_OUT_SEED, images, tuple(specs))
+    scene = SceneConfig(size_hw=(plan.scene_px, plan.scene_px), invisible_share=share / 100)
+    scenes = SyntheticDataset(scene, FIRST_HELD_OUT_SEED, plan.images, tuple(specs))
     control = variant.settings.get("control")
     return scenes if control is None else ControlledDataset(scenes, control, specs)
 

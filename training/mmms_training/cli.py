@@ -136,6 +136,37 @@ def claim(
     run_claim(plan, make_config(options, "claim"), click.echo)
 
 
+@cli.command("extract-features")
+@training_options
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the store.")
+@click.option("--cuts", type=click.IntRange(min=1), default=8, show_default=True, help="Random cuts of each image.")
+@click.option("--provider", default=None, metavar="HOST:PORT", help="A server with `backbone`, instead of a local one.")
+def extract_features(out: Path, cuts: int, provider: str | None, **options: Any) -> None:
+    """Run the backbone over a data set once and keep its features; `--store OUT` trains on them without it."""
+    from mmms_training.extraction import FeatureGiver, LocalBackbone, Provider
+    from mmms_training.extraction import extract_features as extract
+
+    config = make_config(options)
+    giver: FeatureGiver = LocalBackbone(config) if provider is None else Provider(provider, config)
+    extract(config, giver, out, cuts, click.echo)
+
+
+@cli.command()
+@click.option("--checkpoint", required=True, help="A checkpoint, or a name in checkpoints/ such as nano.")
+@training_options
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the run and the result.")
+def finetune(checkpoint: str, out: Path, **options: Any) -> None:
+    """Go on with a checkpoint on your own images (--dataset folder or sessions); says what it gained."""
+    from mmms_training.checkpoint import find_checkpoint
+    from mmms_training.finetune import finetune as go_on
+
+    if options["preset"] is not None or options["modalities"] is not None:
+        raise UsageError(
+            "Expected the checkpoint to say preset and modalities but got --preset or --modalities; drop them."
+        )
+    go_on(find_checkpoint(checkpoint), make_config(options, "finetune"), out, click.echo)
+
+
 @cli.command()
 @click.option("--root", type=click.Path(path_type=Path), required=True, help="Folders with rgb/ and labels/.")
 @click.option("--checkpoint", default="nano", show_default=True, help="A checkpoint, or `nano` for the shipped one.")
@@ -149,6 +180,14 @@ def real(root: Path, checkpoint: str, out: Path, resolution: int, tuning_scenes:
     from mmms_training.real_images import RealPlan, run_real
 
     run_real(RealPlan(root, find_checkpoint(checkpoint), out, resolution, tuning_scenes, scales), click.echo)
+
+
+@cli.command("paper-rows")
+def paper_rows() -> None:
+    """Print a command for each row of the paper's tables."""
+    from mmms_training.paper_rows import rows_page
+
+    click.echo(rows_page(), nl=False)
 
 
 @cli.command()

@@ -49,6 +49,7 @@ class TrainConfig:
     root: str | None = None  # folder of the data set; None = below $MMMS_DATA
     split: str | None = None  # None = "train" where the data set has one
     is_partial: bool = False  # accept another number of images than published
+    allow_absent: bool = False  # modalities that the data lack are absent in every sample, instead of an error
     scales: tuple[str, ...] = ()  # NAME=FACTOR[:OFFSET[:INVALID]] per modality, as in `bench --scale`
     store: str | None = None  # folder of `mmms-train extract-features`: features instead of a backbone
     control: Control = "none"  # what stands in for the modalities: another scene's, or the grey RGB image

@@ -23,7 +23,7 @@ from mmms_training.parallel import ProcessGroup
 from mmms_training.sources import Source
 
 _CUTS = 10  # tried before the whole image is taken
-_IMAGES = 100  # tried before a data set is called useless
+IMAGES_TRIED = 100  # tried before a data set is called useless
 
 
 class TrainingSamples(Dataset[dict[str, Any] | MMMSError]):
@@ -80,7 +80,7 @@ class TrainingSamples(Dataset[dict[str, Any] | MMMSError]):
 
     def _cut(self, number: int, rng: np.random.Generator) -> tuple[Sample, Frame, NDArray[np.int32]]:
         """An image and a cut of it with a usable surface: of this number, or, if it has none, of those after it."""
-        for near in range(_IMAGES):
+        for near in range(IMAGES_TRIED):
             sample = self.source.sample(number + near)
             height, width = sample.labels.shape
             for cut in range(_CUTS + 1):
@@ -89,7 +89,7 @@ class TrainingSamples(Dataset[dict[str, Any] | MMMSError]):
                 labels = labels_to_network(sample.labels, frame)
                 if has_target(labels, self.config.min_area_px):
                     return sample, frame, labels
-        raise no_target(self.config, _IMAGES)
+        raise no_target(self.config, IMAGES_TRIED)
 
     def _look(
         self, sample: Sample, frame: Frame, rng: np.random.Generator
@@ -103,14 +103,17 @@ class TrainingSamples(Dataset[dict[str, Any] | MMMSError]):
             image = jitter(image, rng)
         if presence.any() and rng.random() < config.image_dropout:
             image = obscure(image, rng)
-        side = config.resolution
-        maps = [
+        return image, self._maps(sample, frame, presence), presence
+
+    def _maps(self, sample: Sample, frame: Frame, presence: NDArray[np.float32]) -> list[NDArray[np.float16]]:
+        """The modalities of a cut; zeros for those that are absent."""
+        side = self.config.resolution
+        return [
             modality_to_network(scale_modality(sample.modalities[m.name], m), m, frame).astype(np.float16)
             if is_present
             else np.zeros((m.channels, side, side), np.float16)
             for m, is_present in zip(self.modalities, presence, strict=True)
         ]
-        return image, maps, presence
 
 
 def batches(samples: Dataset[Any], share: int, workers: int) -> Iterable[dict[str, Any]]:

@@ -25,6 +25,7 @@ from mmms_training.batch_clicker import BatchClicker
 from mmms_training.checkpoint import read_checkpoint, stored_weights
 from mmms_training.config import TrainConfig, network_of, steps_of
 from mmms_training.data import TrainingSamples, batches, check_usable
+from mmms_training.feature_store import StoredSamples, open_for_training
 from mmms_training.losses import normalized_focal_loss, soft_dice_loss
 from mmms_training.model.mmms import MMMS, build_mmms
 from mmms_training.parallel import ProcessGroup
@@ -53,9 +54,12 @@ class Trainer:
         network = network_of(config)
         self.source = open_source(config, network.modalities)
         check_usable(config, self.source)
+        self.store = None if config.store is None else open_for_training(Path(config.store), config, self.source)
         self.steps = steps_of(config, len(self.source))
         torch.manual_seed(config.seed)
-        self.model = build_mmms(network, config.resolution, config.backbone_weights, config.is_backbone_random)
+        self.model = build_mmms(
+            network, config.resolution, config.backbone_weights, config.is_backbone_random, config.store is None
+        )
         self.affinity = AffinityLoss(network.pyramid_channels)
         if start is not None:
             load_start(self.model, self.affinity, start)
@@ -72,12 +76,13 @@ class Trainer:
         )
         self.is_bf16 = computes_in_bf16(self.device) if config.is_bf16 is None else config.is_bf16
         self.step = 0
+        self.validated: dict[str, float] = {}  # what the last validation measured
 
     def run(self, report: Report, stop_after_s: float | None = None) -> None:
         """Train to the end, or until ``stop_after_s`` seconds have passed; always ends with a checkpoint."""
         config, began = self.config, time.monotonic()
         first, losses = self.step, []
-        samples = TrainingSamples(config, self.model.config.modalities, self.source, self.steps, self.step, self.group)
+        samples = self._samples()
         self.model.train()
         with RunLog(self.out, self.step, self.steps, self.group.is_main, report) as log:
             for batch in batches(samples, samples.share, config.workers):
@@ -96,6 +101,10 @@ class Trainer:
             if self.step >= self.steps:
                 self._validate(log)
         self.group.wait()
+
+    def _samples(self) -> TrainingSamples:
+        rest = (self.config, self.model.config.modalities, self.source, self.steps, self.step, self.group)
+        return TrainingSamples(*rest) if self.store is None else StoredSamples(self.store, *rest)
 
     def save(self) -> None:
         """Write the state to resume from and the weights, each atomically. Only the first process writes."""
@@ -205,7 +214,8 @@ class Trainer:
     def _validate(self, log: RunLog) -> None:
         """Measure the averaged weights by the code of the bench, in the first process; the others wait."""
         if self.group.is_main and self.config.validation_images:
-            log.scalars(self.step, *validate(self.config, self.model, self.ema))
+            self.validated, told = validate(self.config, self.model, self.ema)
+            log.scalars(self.step, self.validated, told)
         self.group.wait()
 
 

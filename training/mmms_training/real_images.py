@@ -42,9 +42,9 @@ _METHODS: dict[str, dict[str, Make]] = {
         "5 iterations": partial(GrabCutPredictor, 5),
     },
     "random walker": {
-        "beta 30": partial(RandomWalkerPredictor, 30.0),
         "beta 130": partial(RandomWalkerPredictor, 130.0),
         "beta 500": partial(RandomWalkerPredictor, 500.0),
+        "beta 2000": partial(RandomWalkerPredictor, 2000.0),
     },
 }
 
@@ -93,6 +93,8 @@ class RealPlan:
     resolution: int = 320  # px, of the network and of the classical methods
     tuning_scenes: int = 12
     scales: tuple[str, ...] = ()
+    tuning_px: int = 256  # side of the synthetic scenes
+    n_max: int = 20  # clicks per surface
 
 
 def open_real(plan: RealPlan, modalities: tuple[str, ...]) -> JoinedDataset:
@@ -113,7 +115,7 @@ def open_real(plan: RealPlan, modalities: tuple[str, ...]) -> JoinedDataset:
 
 def run_real(plan: RealPlan, report: Report) -> None:
     """Measure what is not there yet: settings on synthetic scenes, then all methods on the real images."""
-    protocol = EvaluationProtocol(smallest_area_px=SMALLEST_PX)
+    protocol = EvaluationProtocol(smallest_area_px=SMALLEST_PX, n_max=plan.n_max)
     chosen = _choose_settings(plan, report)
     checkpoint = read_checkpoint(plan.checkpoint)
     model = load_model(checkpoint, plan.resolution).to(ProcessGroup().device)
@@ -133,14 +135,14 @@ def run_real(plan: RealPlan, report: Report) -> None:
 def _choose_settings(plan: RealPlan, report: Report) -> dict[str, str]:
     """The best setting of each method by NoC@80 on synthetic scenes."""
     file = plan.out / _SETTINGS_FILE
-    asked = {"resolution": plan.resolution, "scenes": plan.tuning_scenes}
+    asked = {"resolution": plan.resolution, "scenes": plan.tuning_scenes, "px": plan.tuning_px}
     if file.is_file():
         stored = json.loads(file.read_text("utf-8"))
         if stored["asked"] == asked:
             return dict(stored["chosen"])
-    options = DatasetOptions(max_images=plan.tuning_scenes, seed=_TUNING_SEED, modalities=())
+    options = DatasetOptions(max_images=plan.tuning_scenes, seed=_TUNING_SEED, modalities=(), side_px=plan.tuning_px)
     scenes = DATASETS["synthetic"](options)
-    protocol = EvaluationProtocol(stop_iou=0.95, smallest_area_px=SMALLEST_PX // 4)
+    protocol = EvaluationProtocol(stop_iou=0.95, smallest_area_px=SMALLEST_PX // 4, n_max=plan.n_max)
     tried: dict[str, dict[str, float]] = {}
     for method, settings in _METHODS.items():
         tried[method] = {}

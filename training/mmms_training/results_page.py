@@ -35,7 +35,7 @@ def results_page(folder: Path) -> str:
         "# Results",
         "",
         "Written by `mmms-train results` from `docs/results/*.json`; [training.md](training.md) has the commands that",
-        "make those. Clicks are simulated as in [protocol.md](protocol.md). A gain is what the other one needs minus what",
+        "make those. Clicks are simulated as in [protocol.md](protocol.md). A gain is what the other needs minus what",
         "ours needs, on the same images: above 0, ours needs fewer clicks. Brackets hold the 95 % interval of a paired",
         "bootstrap over images.",
         "",

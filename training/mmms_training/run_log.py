@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmms_client.errors import OutputError
 from mmms_client.files import make_folder, write_text_atomically
 
 if TYPE_CHECKING:
@@ -50,8 +51,14 @@ class RunLog:
         """One row of ``log.jsonl`` and one point per curve."""
         if self._board is None:
             return
-        with self._file.open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps({"step": step, **values}) + "\n")
+        try:
+            with self._file.open("a", encoding="utf-8") as handle:
+                handle.write(json.dumps({"step": step, **values}) + "\n")
+        except OSError as error:
+            raise OutputError(
+                f"Expected to write to {str(self._file)!r} but got {error.strerror!r}; free some space there, then run "
+                "the same command again."
+            ) from error
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
         if text:

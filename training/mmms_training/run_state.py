@@ -14,6 +14,7 @@ from mmms_client.errors import DataError
 from mmms_client.files import make_folder, write_bytes_atomically
 from mmms_training.checkpoint import save_checkpoint
 from mmms_training.config import to_dict
+from mmms_training.model.backbone import fingerprint
 
 if TYPE_CHECKING:
     from mmms_training.loop import Trainer
@@ -25,11 +26,19 @@ CHECKPOINT_NAME = "checkpoint.safetensors"
 def how_trained(trainer: Trainer) -> dict[str, Any]:
     """What a checkpoint says of its making."""
     return {
+        "backbone_sha256": _backbone_hash(trainer),
         "settings": to_dict(trainer.config),
         "steps_done": trainer.step,
         "images_per_epoch": len(trainer.source),
         "started_from": str(trainer.start) if trainer.start else None,
     }
+
+
+def _backbone_hash(trainer: Trainer) -> str | None:
+    """Of a frozen backbone, which the checkpoint does not hold: whoever serves it elsewhere can be asked for it."""
+    if trainer.store is not None:
+        return trainer.store.facts.backbone_sha256
+    return fingerprint(trainer.model.backbone) if trainer.model.config.backbone.is_frozen else None
 
 
 def write_state(trainer: Trainer) -> None:

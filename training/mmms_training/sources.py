@@ -17,6 +17,7 @@ from mmms_client.contract import ModalitySpec
 from mmms_client.errors import DataError, UsageError
 from mmms_client.units import parse_scale
 from mmms_eval.datasets import DATASETS, Dataset, DatasetOptions, Sample
+from mmms_eval.datasets.coco_lvis import CocoLvis
 from mmms_eval.datasets.controls import ControlledDataset, with_foreign_modalities, with_grey_modalities
 from mmms_eval.datasets.paired import PairedDataset
 from mmms_eval.datasets.synthetic import SyntheticDataset, scene_sample
@@ -151,7 +152,7 @@ def open_source(config: TrainConfig, specs: tuple[ModalitySpec, ...]) -> Source:
         return SyntheticSource(config, specs)
     dataset = open_training_data(config, specs)
     missing = [name for name in config.modalities or () if name not in dataset.modality_names]
-    if missing:
+    if missing and not config.allow_absent:
         raise UsageError(
             f"Expected modalities of {config.dataset!r} ({', '.join(dataset.modality_names) or 'none'}) but got "
             f"{missing[0]!r}; leave it out of --modalities."
@@ -214,7 +215,9 @@ def _open(
 
 def _validation_split(dataset: Dataset) -> str | None:
     """ "val", if the data set has such a split beside that for training."""
-    if isinstance(dataset, PairedDataset) and {"train", "val"} <= set(dataset.card.splits):
+    if isinstance(dataset, CocoLvis) or (
+        isinstance(dataset, PairedDataset) and {"train", "val"} <= set(dataset.card.splits)
+    ):
         return "val"
     return None
 

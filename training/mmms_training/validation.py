@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from mmms_client.errors import UsageError
 from mmms_eval.protocol import EvaluationProtocol
 from mmms_eval.runner import evaluate
 from mmms_training.config import TrainConfig
@@ -21,6 +22,11 @@ def validate(config: TrainConfig, model: MMMS, weights: Mapping[str, Tensor]) ->
     """NoC, NoCMS, FRMS and mean IoU of ``weights``, by name, and as a line of text."""
     dataset = open_validation(config, model.config.modalities)
     assert dataset is not None
+    if config.store is not None:
+        raise UsageError(
+            "Expected a backbone for validation_images but the run trains from stored features; set it to 0, and "
+            "measure the served network with bench."
+        )
     averaged = copy.deepcopy(model)
     averaged.load_state_dict(dict(weights), strict=False)
     predictor = TorchPredictor(averaged, config.resolution)

@@ -32,6 +32,7 @@ from mmms_client.layers import Layers, PaintedVisit
 from mmms_client.palette import surface_colour
 
 Message = dict[str, Any]
+_MOST_RAW_BYTES = 1 << 20
 
 
 def document_message(annotation: Annotation, index: int, project: Project) -> Message:
@@ -110,17 +111,15 @@ def label(event: Event, state: State) -> str:
 
 # Binary frames ----------------------------------------------------------------------------------------
 def patch_frame(annotation: Annotation, index: int, box: Box) -> bytes:
-    """The ``patch`` message: the joint map in a box, uint16 little endian, deflated."""
+    """The ``patch`` message: the joint map in a box, uint16 little endian."""
     head = {"type": "patch", "image": index, "revision": annotation.revision, **_place(box)}
     part = np.ascontiguousarray(annotation.layers.joint[box.part], "<u2")
-    return binary_frame(head, zlib.compress(part.tobytes(), 1))
+    return binary_frame(head, part.tobytes())
 
 
 def mask_frame(plane: NDArray[np.uint8], box: Box, **head: Any) -> bytes:
-    """The ``mask`` message: a surface by itself, probability x 255 in a box, uint8, deflated."""
-    return binary_frame(
-        {"type": "mask", **head, **_place(box)}, zlib.compress(np.ascontiguousarray(plane).tobytes(), 1)
-    )
+    """The ``mask`` message: a surface by itself, probability x 255 in a box, uint8."""
+    return binary_frame({"type": "mask", **head, **_place(box)}, np.ascontiguousarray(plane).tobytes())
 
 
 def _place(box: Box) -> Message:
@@ -128,6 +127,10 @@ def _place(box: Box) -> Message:
 
 
 def binary_frame(head: Message, body: bytes) -> bytes:
-    """uint32 little endian length of the JSON head, the head, the body."""
-    text = json.dumps(head).encode("ascii")
-    return struct.pack("<I", len(text)) + text + body
+    """uint32 little endian length of the JSON head, the head, the body: deflated if it is large.
+
+    A small body is sent as it is: on one machine, packing and unpacking it takes longer than sending it.
+    """
+    is_large = len(body) > _MOST_RAW_BYTES
+    text = json.dumps({**head, "coding": "deflate" if is_large else "raw"}).encode("ascii")
+    return struct.pack("<I", len(text)) + text + (zlib.compress(body, 1) if is_large else body)

@@ -67,11 +67,11 @@ def encode_images(
             try:
                 pictures = read_pictures(file, predictor.contract, reading, folder(file))
             except DataError as error:
-                failed.append(f"{file.shown_name}: {error}")
-                return file.shown_name
-            failed.extend(f"{file.shown_name}: {m.error}" for m in pictures.modalities if m.error)
+                failed.append(f"{file.name}: {error}")
+                return file.name
+            failed.extend(f"{file.name}: {m.error}" for m in pictures.modalities if m.error)
             predictor.encode(pictures.image, pictures.model_inputs)
-            return file.shown_name
+            return file.name
 
         with ThreadPoolExecutor(_AT_ONCE) as pool, progress(pool.map(encode, images), len(images)) as names:
             for _ in names:

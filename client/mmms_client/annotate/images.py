@@ -32,11 +32,6 @@ class ImageFile:
     path: Path
     modalities: Mapping[str, Path] = field(default_factory=dict)
 
-    @property
-    def shown_name(self) -> str:
-        """The name with whole characters only: file systems may hold others, JSON and the page may not."""
-        return self.name.encode("utf-8", "replace").decode("utf-8")
-
 
 def find_images(image: str, modalities: Mapping[str, str], out: str, notes: list[str]) -> list[ImageFile]:
     """The images of a file or folder, with their modality files.
@@ -52,6 +47,9 @@ def find_images(image: str, modalities: Mapping[str, str], out: str, notes: list
         UsageError: a file for many images, or two files for one.
     """
     source = Path(image)
+    for path in (image, out, *modalities.values()):
+        if not _is_text(os.fspath(Path(path).absolute())):
+            raise UsageError(f"Expected a path in UTF-8 but got {os.fsencode(path)!r}; rename it.")
     if not source.is_dir():
         if not source.is_file():
             raise DataError(f"Expected an image or a folder of images but got {image!r}; check the path.")
@@ -92,11 +90,22 @@ def _below(folder: Path, suffixes: set[str], notes: list[str]) -> list[str]:
             path = Path(where) / name
             if name.startswith(".") or path.suffix.lower() not in suffixes:
                 continue
-            if path.resolve().is_relative_to(root):
+            if not _is_text(os.fspath(path.relative_to(folder))):
+                notes.append(f"{os.fsencode(path)!r} is left out: its name is not UTF-8, so no session can hold it.")
+            elif path.resolve().is_relative_to(root):
                 found.append(path.relative_to(folder).as_posix())
             else:
                 notes.append(f"{os.fspath(path)!r} is left out: it is a link out of {os.fspath(folder)!r}.")
     return sorted(found, key=_as_counted)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name has whole characters only; file systems may hold others."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _as_counted(name: str) -> list[tuple[int, int, str]]:

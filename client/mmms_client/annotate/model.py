@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ READY, GONE, REPLACED = "ready", "gone", "replaced"
 _HEARTBEAT_S = 3.0
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.25, 5.0
 _PROBE_S = 3.0
+_LATE_TRIES, _LATE_S = 4, 0.002
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -52,6 +54,7 @@ class ModelLink:
         url: str | Endpoint,
         deadline_s: float,
         accepts: Callable[[ModelContract], bool],
+        known: Callable[[], str],
         on_change: Callable[[], None],
         patience_s: float = 20.0,
     ) -> None:
@@ -61,6 +64,7 @@ class ModelLink:
             url: ``host:port`` of the gRPC port, or an endpoint.
             deadline_s: longest wait for one answer.
             accepts: whether answers of a model may be mixed with those that the project has.
+            known: names the models that may, for the message when another one answers.
             on_change: called after each change of :attr:`status`.
             patience_s: how long a click waits for a server that is gone.
         """
@@ -70,7 +74,7 @@ class ModelLink:
         self.metrics = Metrics()
         self.contract: ModelContract | None = None
         self.connections = 0  # grows with each: the server's cache may be empty then
-        self._accepts, self._on_change = accepts, on_change
+        self._accepts, self.known, self._on_change = accepts, known, on_change
         self._predictor: AsyncTritonPredictor | None = None
         self._changed = asyncio.Event()
         self._is_suspect = asyncio.Event()
@@ -81,6 +85,7 @@ class ModelLink:
         self._idle = asyncio.Event()
         self._idle.set()
         self._ahead: set[asyncio.Future[Any]] = set()
+        self._glance: asyncio.Future[NDArray[np.float32]] | None = None
         self._is_closing = False
 
     # The connection -----------------------------------------------------------------------------------
@@ -97,8 +102,7 @@ class ModelLink:
                     await self._lose(str(error))
                     wait_s, delay_s = delay_s, min(_LONGEST_DELAY_S, 2 * delay_s)
                 self._is_suspect.clear()
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._is_suspect.wait(), wait_s)
+                await _first_of(self._is_suspect.wait(), wait_s)
         finally:
             await self._drop()
 
@@ -154,12 +158,13 @@ class ModelLink:
         """
         if self._is_closing:
             raise ServerUnreachableError("Expected the app to run on but it is being closed; start it again.")
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._answerable(), self.patience_s if patience_s is None else patience_s)
+        if self.status == GONE:
+            await _first_of(self._answerable(), self.patience_s if patience_s is None else patience_s)
         if self.status == REPLACED and self.contract is not None:
             raise ContractError(
-                f"Expected the model with which this project was begun but got another one, sha256 "
-                f"{self.contract.checkpoint_sha256}, at {self.url}; confirm it, or start the server with the old one."
+                f"Expected the model with which this project was annotated, sha256 {self.known()}, but got "
+                f"{self.contract.checkpoint_sha256} at {self.url}; confirm the new one, or start the server with the "
+                f"old one."
             )
         if self._predictor is None or self.status != READY:
             raise ServerUnreachableError(
@@ -210,12 +215,16 @@ class ModelLink:
         if before is None or self._others or self._counted_for != encoded.image_key:
             before = await self._count(predictor, encoded.image_key)
         began_s = time.perf_counter()
-        answer = await predictor.predict(encoded, clicks, previous)
+        answer = await self._heard(predictor.predict(encoded, clicks, previous))
         request_ms = 1e3 * (time.perf_counter() - began_s)
         timing.request_ms += request_ms
         was_alone = not self._others
-        after = await self._count(predictor, encoded.image_key)
-        passed = after.since(before)
+        passed = (await self._count(predictor, encoded.image_key)).since(before)
+        for _ in range(_LATE_TRIES):
+            if passed.clicks:
+                break
+            await asyncio.sleep(_LATE_S)  # the server counts a request a moment after it has answered it
+            passed = (await self._count(predictor, encoded.image_key)).since(before)
         if passed.clicks < 1 or passed.compute_ns < 0:  # the counters began anew: who answered?
             await self._check()
             await self.ready(0.0)
@@ -226,30 +235,64 @@ class ModelLink:
 
     async def _count(self, predictor: AsyncTritonPredictor, image_key: str) -> StageTimes:
         self._others = 0
-        self._counted = StageTimes.of(await predictor.transport.all_statistics(_PROBE_S, image_key))
-        self._counted_for = image_key
+        statistics = await self._heard(predictor.transport.all_statistics(_PROBE_S, image_key))
+        self._counted, self._counted_for = StageTimes.of(statistics), image_key
         return self._counted
+
+    async def _heard(self, request: Coroutine[Any, Any, _T]) -> _T:
+        """Await a request. One that ends because its connection was closed is no cancellation of ours."""
+        task = asyncio.ensure_future(request)
+        try:
+            await asyncio.wait([task])
+        finally:
+            task.cancel()
+        if task.cancelled():
+            raise ServerUnreachableError(f"Expected an answer from {self.url} but the connection was lost; try again.")
+        return task.result()
 
     async def glance(
         self, encoded: Encoded, clicks: Sequence[Click], previous: NDArray[np.float32] | None
     ) -> NDArray[np.float32]:
-        """Answer clicks that nobody set yet: no waiting for a server that is gone."""
+        """Answer clicks that nobody set yet: no waiting for a server that is gone.
+
+        One at a time. Triton looks for cancellation between the steps of an ensemble only, so a glance that has
+        reached the last step is computed whatever happens here; sending the next one before it is done would let
+        them pile up in front of a click. Who is cancelled while waiting was never sent.
+        """
+        while self._glance is not None and not self._glance.done():
+            await asyncio.wait([self._glance])
         predictor = await self.ready(0.0)
+        self._glance = asyncio.ensure_future(self._look(predictor, encoded, clicks, previous))
+        self._glance.add_done_callback(lambda done: done.cancelled() or done.exception())  # heard, if nobody waits
+        return await asyncio.shield(self._glance)
+
+    async def _look(
+        self,
+        predictor: AsyncTritonPredictor,
+        encoded: Encoded,
+        clicks: Sequence[Click],
+        previous: NDArray[np.float32] | None,
+    ) -> NDArray[np.float32]:
         with self._first():
             self._others += 1
             try:
                 with self.metrics.counted(PREVIEW):
-                    return await predictor.predict(encoded, clicks, previous)
+                    return await self._heard(predictor.predict(encoded, clicks, previous))
             except ServerUnreachableError:
                 self._is_suspect.set()
                 raise
             finally:
                 self._others += 1
 
-    async def encode_ahead(self, encoded: Encoded) -> None:
-        """Fill the server's cache when nobody waits for anything else; interrupted and begun again for clicks."""
+    async def encode_ahead(self, encoded: Encoded, is_wanted: Callable[[], bool]) -> None:
+        """Fill the server's cache when nobody waits for anything else; interrupted for clicks, then begun again.
+
+        ``is_wanted`` is asked before each beginning: a click on the same image has done the work, too.
+        """
         while True:
             await self._idle.wait()
+            if not is_wanted():
+                return
             predictor = await self.ready(0.0)
             self._others += 1
             request = asyncio.ensure_future(self._encode(predictor, encoded))
@@ -285,3 +328,12 @@ class ModelLink:
             self._urgent -= 1
             if not self._urgent:
                 self._idle.set()
+
+
+async def _first_of(work: Coroutine[Any, Any, Any], timeout_s: float) -> None:
+    """Wait for some work, or until the time is over. Before Python 3.12 ``wait_for`` may swallow a cancellation."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait([task], timeout=timeout_s)
+    finally:
+        task.cancel()

@@ -37,7 +37,7 @@ from mmms_client.importing import find_masks
 from mmms_client.journal import JOURNAL_FILE, Journal
 from mmms_client.predictor import Encoded
 from mmms_client.replaying import Probabilities, Question, answer_all, removal
-from mmms_client.session_file import document_of, format_session
+from mmms_client.session_file import SessionDocument, document_of, format_session
 
 _MOST_ENCODED = 24  # encoded views of one image kept on this side: about a megabyte each
 Changed = Callable[["OpenImage", Box], Awaitable[None]]
@@ -56,7 +56,7 @@ class OpenImage:
         self.encoded_error: str | None = None
         self.version = 1  # of the pictures
         self.told_version = 0  # that the pages know
-        self._reading_lock = asyncio.Lock()
+        self._reading_lock, self._writing_lock = asyncio.Lock(), asyncio.Lock()
         self.pictures: Pictures
         self.annotation: Annotation
         self._journal: Journal | None = None
@@ -86,7 +86,7 @@ class OpenImage:
         self.pictures = await asyncio.to_thread(read_pictures, self.file, self.link.contract, self._reading, {})
         path = self.project.folder(self.file) / JOURNAL_FILE
         hw = self.pictures.image_hw
-        self._journal, history = await asyncio.to_thread(Journal.open, path, self.file.shown_name, hw)
+        self._journal, history = await asyncio.to_thread(Journal.open, path, self.file.name, hw)
         self._model = history.model
         self.annotation = Annotation(Frame.of(hw, 1), MAX_CLICKS, threshold)
         await asyncio.to_thread(history.restore, self.annotation)
@@ -94,6 +94,8 @@ class OpenImage:
         await self.read_again()
         if masks and history.length == 1:
             await self._import(masks)
+        elif self.project.has_results(self.file):
+            self._written = self.annotation.revision
 
     async def _import(self, masks: str) -> None:
         """Begin with masks from elsewhere, as the first step of the journal."""
@@ -276,7 +278,7 @@ class OpenImage:
         self.encoded_state, self.encoded_error = "running", None
         version = self.version
         try:
-            await self.link.encode_ahead(await self.encoded())
+            await self.link.encode_ahead(await self.encoded(), lambda: self.encoded_state == "running")
         except asyncio.CancelledError:
             self.encoded_state = "no"
             raise
@@ -287,45 +289,61 @@ class OpenImage:
 
     # Results ------------------------------------------------------------------------------------------
     async def write_results(self) -> None:
-        """Write session.json and joint.png beside the journal, if anything changed since they were written."""
-        revision = self.annotation.revision
-        if revision == self._written or (not self.annotation.done and not self._has_results()):
-            return
-        annotation, folder = self.annotation, self.project.folder(self.file)
-        names = {m.name: m.alignment for m in self.pictures.modalities if m.alignment is not None}
-        surfaces = tuple(
-            replace(surface, class_name=self.project.class_name(surface.class_name)) for surface in annotation.surfaces
-        )
-        document = document_of(
-            annotation,
-            _path_from(folder, self.file.path),
-            {name: _path_from(folder, path) for name, path in self.file.modalities.items()},
-            names,
-            self.project.session_classes(s.class_name for s in surfaces),
-        )
-        document = replace(document, surfaces=surfaces)
-        joint = annotation.joint
+        """Write session.json and joint.png beside the journal, if anything changed since they were written.
+
+        They hold what is there now, whatever changes while they are written. Raises
+        :class:`mmms_client.errors.OutputError`.
+        """
+        async with self._writing_lock:
+            await self._write_results()
+
+    async def _write_results(self) -> None:
+        async with self.lock:  # a map and the events that it is of
+            annotation, revision = self.annotation, self.annotation.revision
+            is_there = (self.project.folder(self.file) / SESSION_FILE).is_file()
+            if revision == self._written and self.project.has_results(self.file):
+                return
+            if not annotation.done and not is_there:
+                return
+            document = self._session_document()
+            joint = await asyncio.to_thread(lambda: annotation.joint)
+        folder = self.project.folder(self.file)
 
         def write() -> None:
             write_bytes_atomically(folder / SESSION_FILE, format_session(document).encode("utf-8"))
             is_small = joint.max(initial=0) <= MAX_ID
-            data = encode_palette_png(joint, surfaces) if is_small else encode_instance_png(joint)
+            data = encode_palette_png(joint, document.surfaces) if is_small else encode_instance_png(joint)
             write_bytes_atomically(folder / JOINT_FILE, data)
 
         await asyncio.to_thread(write)
         self._written = revision
 
-    def _has_results(self) -> bool:
-        return (self.project.folder(self.file) / SESSION_FILE).is_file()
+    def _session_document(self) -> SessionDocument:
+        """The session as it is now, with the classes as the project calls them now."""
+        project, annotation, folder = self.project, self.annotation, self.project.folder(self.file)
+        surfaces = tuple(replace(s, class_name=project.class_name(s.class_name)) for s in annotation.surfaces)
+        document = document_of(
+            annotation,
+            _path_from(folder, self.file.path),
+            {name: _path_from(folder, path) for name, path in self.file.modalities.items()},
+            {m.name: m.alignment for m in self.pictures.modalities if m.alignment is not None},
+            project.session_classes(s.class_name for s in surfaces),
+        )
+        return replace(document, surfaces=surfaces)
+
+    @property
+    def is_closed(self) -> bool:
+        return self._journal is None
 
     async def close(self) -> None:
         """Write the results and give the journal back."""
-        async with self.lock:
-            try:
-                await self.write_results()
-            finally:
+        try:
+            await self.write_results()
+        finally:
+            async with self.lock:
                 if self._journal is not None:
                     self._journal.close()
+                self._journal = None
 
 
 def _path_from(folder: Path, path: Path) -> str:

@@ -17,7 +17,7 @@ from mmms_client.annotate.workplace import Viewer, Workplace
 from mmms_client.annotation import check_colour, clicks_in
 from mmms_client.box_mask import Box, box_of_pixels
 from mmms_client.clicks import Click
-from mmms_client.errors import UsageError
+from mmms_client.errors import MMMSError, UsageError
 from mmms_client.events import Event
 from mmms_client.geometry import Frame, Region
 from mmms_client.json_place import Place
@@ -25,6 +25,7 @@ from mmms_client.replaying import Probabilities, Question, answer_all, surface_a
 
 Fields = dict[str, Place]
 _ADVICE = "this page and this app are of different versions: load the page again"
+_FAINT = 4.0 / 255.0  # below, a probability is not drawn
 _MOST_SHIFT_PX, _LEAST_SCALE, _MOST_SCALE = 100_000.0, 0.1, 10.0
 
 
@@ -64,13 +65,17 @@ class Operations:
             return event
 
     # Images -------------------------------------------------------------------------------------------
-    async def open(self, f: Fields) -> None:
+    async def open(self, f: Fields) -> Message:
         image = await self.workplace.image(f["index"].integer(0))
         before = self.page.image
         await self.workplace.show(self.page, image)
-        if before is not None and before is not image:
-            async with before.lock:
-                await before.write_results()
+        if before is None or before is image:
+            return {}
+        try:
+            await before.write_results()
+        except MMMSError as error:  # its journal has everything; the new image is open all the same
+            return {"warning": str(error)}
+        return {}
 
     async def mark(self, f: Fields) -> None:
         index = f["index"].integer(0) if "index" in f and f["index"].value is not None else self.image.index
@@ -94,7 +99,18 @@ class Operations:
                 if is_new:
                     await image.undo()
                 raise
+            await self._show_live(image, number)
             return {"surface": number, "timing": timing}
+
+    async def _show_live(self, image: OpenImage, number: int) -> None:
+        """The probabilities of the last answer, for edges that are smooth on screen."""
+        visit = image.annotation.state.visits[-1]
+        if visit.answer is not None:
+            frame, head = (
+                image.annotation.frame_of(visit.region),
+                {"image": image.index, "kind": "live", "surface": number},
+            )
+            self.page.send(await asyncio.to_thread(_mask_message, frame, visit.answer.probabilities, head))
 
     def _active_class(self, f: Fields) -> str | None:
         if "class" in f:
@@ -122,9 +138,10 @@ class Operations:
             await image.remove_click(event)
 
     async def finish(self, f: Fields) -> None:
-        async with self.image.lock:
-            await self.image.finish(f["surface"].integer(1))
-            await self.image.write_results()
+        image = self.image
+        async with image.lock:
+            await image.finish(f["surface"].integer(1))
+        await image.write_results()
 
     async def preview(self, f: Fields) -> Message:
         """What a click would give, while nobody has set it. Cancelled by the next preview, click or ``cancel``."""
@@ -345,7 +362,8 @@ def _plain(place: Place) -> dict[str, Any]:
 
 
 def _mask_message(frame: Frame, probabilities: Probabilities, head: Message) -> bytes:
-    """A surface by itself in the box where its probability is not 0."""
-    plane = np.rint(frame.probabilities_to_image(probabilities) * 255.0).astype(np.uint8)
-    box: Box = box_of_pixels(plane > 0)
-    return mask_frame(plane[box.part], box, **head)
+    """A surface by itself in the box where its probability is worth drawing."""
+    around, part = frame.probabilities_above(probabilities, _FAINT)
+    plane = np.rint(part * np.float32(255.0)).astype(np.uint8)
+    box: Box = box_of_pixels(plane > 0, around.x0, around.y0)
+    return mask_frame(plane[box.within(around)], box, **head)

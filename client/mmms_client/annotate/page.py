@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+from functools import partial
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -89,18 +90,21 @@ class Page:
             self._idle[name].cancel()
         task = asyncio.ensure_future(self._run(name, fields))
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(partial(self._ended, fields["seq"].value))
         if name in _IDLE_OPS:
             self._idle[name] = task
+
+    def _ended(self, seq: Any, task: asyncio.Task[None]) -> None:
+        """A task that is cancelled before its first step never runs, so its reply is sent here."""
+        self._running.discard(task)
+        if task.cancelled():
+            text = "cancelled: a newer request came"
+            self.send({"type": "reply", "re": seq, "ok": False, "cancelled": True, "error": text})
 
     async def _run(self, name: str, fields: dict[str, Any]) -> None:
         seq = fields["seq"].value
         try:
             result = await self._operations.run(name, fields)
-        except asyncio.CancelledError:
-            self.send(
-                {"type": "reply", "re": seq, "ok": False, "cancelled": True, "error": "cancelled: a newer request came"}
-            )
         except MMMSError as error:
             self._refuse({"seq": seq}, error)
         except Exception as error:  # noqa: BLE001 - one op must not end the page; the fault is said and logged

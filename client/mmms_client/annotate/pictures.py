@@ -6,6 +6,7 @@ The browser gets the image as PNG or JPEG, a modality of several channels as PNG
 
 from __future__ import annotations
 
+import functools
 import io
 import zlib
 from collections.abc import Mapping
@@ -63,13 +64,13 @@ class ModalityPicture:
     def is_colour(self) -> bool:
         return self.values is not None and self.values.ndim == 3
 
-    @property
+    @functools.cached_property
     def range(self) -> tuple[float, float]:
         """The smallest and the largest value; (0, 1) if there is none."""
         finite = self.values[np.isfinite(self.values)] if self.values is not None else np.zeros(0, np.float32)
         return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
 
-    @property
+    @functools.cached_property
     def percentiles(self) -> tuple[float, float]:
         """The 1st and the 99th percentile of the values; (0, 1) if there is none."""
         finite = self.values[np.isfinite(self.values)] if self.values is not None else np.zeros(0, np.float32)
@@ -177,8 +178,12 @@ def _modality(
     return ModalityPicture(name, values, unit, in_model, None, alignment)
 
 
-def image_bytes(path: Path, image: NDArray[np.uint8]) -> tuple[bytes, str]:
-    """The image for the browser: the file itself where that is an upright 8-bit PNG or JPEG, else a PNG."""
+def image_bytes(path: Path, image: NDArray[np.uint8], reading: Reading) -> tuple[bytes, str]:
+    """The image for the browser: the file itself where that is an upright 8-bit PNG or JPEG, else a PNG.
+
+    Raises :class:`mmms_client.errors.DataError` for a file that links elsewhere now.
+    """
+    _check(path, reading)
     with path.open("rb") as stream, Image.open(stream) as picture:
         is_upright = picture.getexif().get(0x0112, 1) in (0, 1)
         is_plain = (

@@ -132,7 +132,7 @@ class AnnotateServer:
     # Pictures -----------------------------------------------------------------------------------------
     async def _rgb(self, request: web.Request) -> web.Response:
         image = await self.workplace.image(self._index_of(request))
-        data, kind = await asyncio.to_thread(image_bytes, image.file.path, image.pictures.image)
+        data, kind = await asyncio.to_thread(image_bytes, image.file.path, image.pictures.image, self.workplace.reading)
         return web.Response(body=data, content_type=kind)
 
     async def _thumbnail(self, request: web.Request) -> web.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -24,9 +25,11 @@ from mmms_client.export_masks.formats import MODULES as FORMATS
 from mmms_client.export_masks.formats import load_format
 from mmms_client.exporting import SESSION_FILE, all_losses, open_annotations
 from mmms_client.files import make_folder, write_bytes_atomically
+from mmms_client.journal import JOURNAL_FILE
 
 _MOST_OPEN = 6  # images kept open while no page shows them
 EXPORT_FOLDER = "export"
+_log = logging.getLogger("mmms_client")
 
 
 class Viewer(Protocol):
@@ -53,7 +56,7 @@ class Workplace:
     ) -> None:
         self.project, self.reading, self.version, self.masks = project, reading, version, masks
         self.ahead, self.threshold = ahead, threshold
-        self.link = ModelLink(url, deadline_s, self._accepts, self._on_link)
+        self.link = ModelLink(url, deadline_s, self._accepts, lambda: ", ".join(self.project.models), self._on_link)
         self.pages: set[Viewer] = set()
         self.first_image = 0
         self._images: dict[int, OpenImage] = {}
@@ -166,6 +169,10 @@ class Workplace:
         """Send a page all of an image, and let it follow the changes."""
         height, width = image.pictures.image_hw
         async with image.lock:
+            if image.is_closed:
+                raise UsageError(
+                    f"Expected image {image.index} to stay open but it was closed for others; open it again."
+                )
             image.fit_model()
             if await image.read_again():
                 await self._on_change(image, NOWHERE)
@@ -206,6 +213,9 @@ class Workplace:
                     await image.encode_ahead()
             except MMMSError:
                 self._failed.add(index)  # a broken file is said when somebody opens it
+            except Exception:  # noqa: BLE001 - the others are encoded all the same
+                _log.exception("encoding image %d ahead failed", index)
+                self._failed.add(index)
             finally:
                 self._encoding = set()
             self.tell_status()
@@ -258,7 +268,7 @@ class Workplace:
     def _image_entry(self, index: int) -> Message:
         file = self.project.images[index]
         encoded = self._images[index].encoded_state if index in self._images else "no"
-        return {"index": index, "name": file.shown_name, "state": self.project.state(file), "encoded": encoded}
+        return {"index": index, "name": file.name, "state": self.project.state(file), "encoded": encoded}
 
     def image_message(self, image: OpenImage) -> Message:
         height, width = image.pictures.image_hw
@@ -322,9 +332,10 @@ class Workplace:
         for name in formats:
             if name not in FORMATS:
                 raise UsageError(f"Expected a format ({', '.join(FORMATS)}) but got {name!r}; take one of these.")
-        for image in list(self._images.values()):
-            async with image.lock:
-                await image.write_results()
+        for index, file in enumerate(self.project.images):
+            is_known = index in self._images or (self.project.folder(file) / JOURNAL_FILE).is_file()
+            if is_known and (index in self._images or not self.project.has_results(file)):
+                await (await self.image(index)).write_results()
         return await asyncio.to_thread(self._export, formats, is_written, tolerance_px)
 
     def _export(self, formats: list[str], is_written: bool, tolerance_px: float | None) -> tuple[list[str], list[str]]:

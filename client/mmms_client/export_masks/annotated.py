@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,6 +14,24 @@ from mmms_client.boundary import Points, fill_centres, fill_corners, loops, simp
 from mmms_client.errors import OutputError
 from mmms_client.events import Surface
 from mmms_client.joint_mask import BACKGROUND, JointMap, Mask, empty_joint_map
+
+
+class JointMasks(Mapping[int, Mask]):
+    """The masks of a joint map, each made when it is asked for: hundreds of them at once do not fit into memory."""
+
+    def __init__(self, joint: JointMap, ids: Sequence[int]) -> None:
+        self.joint, self._ids = joint, dict.fromkeys(ids)
+
+    def __getitem__(self, surface_id: int) -> Mask:
+        if surface_id not in self._ids:
+            raise KeyError(surface_id)
+        return np.equal(self.joint, surface_id)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._ids)
+
+    def __len__(self) -> int:
+        return len(self._ids)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +61,14 @@ class AnnotatedImage:
         ids = {surface.surface_id for surface in known}
         found = (int(i) for i in np.unique(joint) if i != BACKGROUND)
         known += tuple(Surface(i, "") for i in found if i not in ids)
-        masks = {s.surface_id: np.equal(joint, s.surface_id) for s in known}
         height, width = joint.shape
-        return cls(name, (height, width), known, masks, **more)
+        return cls(name, (height, width), known, JointMasks(joint, [s.surface_id for s in known]), **more)
 
     @property
     def joint(self) -> JointMap:
         """The joint map, uint16 [H, W]: at each pixel the id of the last surface that covers it, else 0."""
+        if isinstance(self.masks, JointMasks):
+            return self.masks.joint
         joint = empty_joint_map(self.image_hw)
         for surface in self.surfaces:
             joint[self.masks[surface.surface_id]] = surface.surface_id

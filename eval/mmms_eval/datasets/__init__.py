@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from mmms_eval.datasets.coco import open_coco
+from mmms_eval.datasets.coco_lvis import open_coco_lvis
 from mmms_eval.datasets.davis17 import open_davis17
 from mmms_eval.datasets.deliver import open_deliver
 from mmms_eval.datasets.fmb import open_fmb
@@ -22,6 +23,7 @@ from mmms_eval.datasets.winter_sports import open_shseg, open_wseseg
 
 DATASETS: dict[str, Callable[[DatasetOptions], Dataset]] = {
     "coco": open_coco,
+    "coco_lvis": open_coco_lvis,
     "davis17": open_davis17,
     "deliver": open_deliver,
     "fmb": open_fmb,

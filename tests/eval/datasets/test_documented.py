@@ -6,12 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from mmms_eval.datasets import DATASETS, coco, davis17, deliver, fmb, hqseg44k, mcubes, mfnet, sbd, winter_sports
+from mmms_eval.datasets import (
+    DATASETS,
+    coco,
+    coco_lvis,
+    davis17,
+    deliver,
+    fmb,
+    hqseg44k,
+    mcubes,
+    mfnet,
+    sbd,
+    winter_sports,
+)
 from mmms_eval.datasets.paired import Card
 from mmms_eval.datasets.single_object import LAYOUTS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "datasets.md").read_text("utf-8")
-LOADERS = (fmb, mfnet, deliver, mcubes, sbd, hqseg44k, davis17, coco)
+LOADERS = (fmb, mfnet, deliver, mcubes, sbd, hqseg44k, davis17, coco, coco_lvis)
 CARDS = [
     *(loader.CARD for loader in LOADERS),
     *(layout.card for layout in LAYOUTS.values()),

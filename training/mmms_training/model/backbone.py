@@ -13,6 +13,7 @@ every image.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,37 @@ class Backbone(nn.Module):
         return self
 
 
+class AbsentBackbone(Backbone):
+    """Stands where a backbone is somebody else's: knows the shapes of its features, and computes nothing."""
+
+    def __init__(self, config: BackboneConfig) -> None:
+        nn.Module.__init__(self)
+        self.config = config
+        stem = config.stem_channels
+        is_nano = config.kind == "nano_vit"
+        self._channels = (stem[1], stem[2], config.width, config.width) if is_nano else (config.width,) * 4
+        self.vit = nn.Identity()  # type: ignore[assignment]
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        return self._channels
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        raise DataError(
+            "Expected features of a backbone but got an image, and there is no backbone here; give features."
+        )
+
+
+def fingerprint(backbone: Backbone) -> str:
+    """SHA-256 of what a backbone computes, whatever the resolution: kind, taps and weights (positions left out)."""
+    digest = hashlib.sha256(f"{backbone.config.kind} {backbone.config.taps}".encode())
+    for name, value in sorted(backbone.vit.state_dict().items()):
+        if name != "position" and not name.endswith("num_batches_tracked"):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def build_backbone(
     config: BackboneConfig, resolution: int, weights: str | Path | None = None, is_random: bool = False
 ) -> Backbone:
@@ -213,9 +245,29 @@ def build_backbone(
             "take 448."
         )
     if config.kind == "nano_vit":
-        return Backbone(config, NanoViT(config))
+        backbone = Backbone(config, NanoViT(config))
+        if weights is not None:
+            _load_nano(backbone, Path(weights))
+        return backbone
     model = _random_model(config) if is_random else _load_model(config, weights)
     return Backbone(config, HubViT(config, model, resolution))
+
+
+def _load_nano(backbone: Backbone, path: Path) -> None:
+    """The backbone of a checkpoint, for a network that takes it as somebody else's."""
+    from mmms_training.checkpoint import read_checkpoint
+
+    weights = {
+        name.removeprefix("backbone."): value
+        for name, value in read_checkpoint(path).weights.items()
+        if name.startswith("backbone.")
+    }
+    missing, unexpected = backbone.load_state_dict(weights, strict=False)
+    if unexpected or [name for name in missing if not name.endswith("num_batches_tracked")]:
+        raise DataError(
+            f"Expected a checkpoint with a nano backbone in {str(path)!r} but it has none, or another; give one of "
+            "`nano`."
+        )
 
 
 def _model_class(config: BackboneConfig) -> Any:

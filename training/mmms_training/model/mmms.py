@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmms_training.model.backbone import Backbone, NanoViT, build_backbone
+from mmms_training.model.backbone import AbsentBackbone, Backbone, NanoViT, build_backbone
 from mmms_training.model.cross_block import CrossBlock
 from mmms_training.model.csnet import CSNet, MLPHead
 from mmms_training.model.mmfuser import MMFuser
@@ -41,7 +41,7 @@ class MMMS(nn.Module):
         assert isinstance(self.csnet.head, MLPHead)
         self.csnet.head.initialize()
         self.backbone = backbone
-        if isinstance(backbone.vit, NanoViT):
+        if isinstance(backbone.vit, NanoViT) and not config.backbone.is_frozen:  # a frozen one has its weights
             backbone.vit.initialize()
 
     def freeze_encoder(self) -> None:
@@ -86,9 +86,17 @@ class MMMS(nn.Module):
 
 
 def build_mmms(
-    config: MMMSConfig, resolution: int, weights: str | Path | None = None, random_backbone: bool = False
+    config: MMMSConfig,
+    resolution: int,
+    weights: str | Path | None = None,
+    random_backbone: bool = False,
+    has_backbone: bool = True,
 ) -> MMMS:
-    """Build the network for ``resolution`` px; see :func:`build_backbone` for where its weights come from."""
+    """Build the network for ``resolution`` px; see :func:`build_backbone` for where its weights come from. Without a
+    backbone it takes features only.
+    """
+    if not has_backbone:
+        return MMMS(config, AbsentBackbone(config.backbone))
     return MMMS(config, build_backbone(config.backbone, resolution, weights, random_backbone))
 
 

@@ -122,6 +122,7 @@ function viewActions(app) {
     ["refine", "Refine in view: the click model sees what is in view", ["R"], () => app.toggleRefine()],
     ["masks", "Hide or show all masks", ["I"], then(() => (scene.areMasksHidden = !scene.areMasksHidden))],
     ["patterns", "Patterns on or off", ["J"], () => scene.state.tell("toggle", "patterns")],
+    ["by-class", "Colours of the classes or of the surfaces", ["U"], () => scene.state.tell("toggle", "byClass")],
     ["tags", "Numbers and names on or off", ["Shift+J"], () => scene.state.tell("toggle", "tags")],
   ]);
 }
@@ -167,6 +168,7 @@ function otherActions(app) {
     ["previous-image", "Previous image", ["A"], () => void commands.openNext(-1)],
     ["done", "Mark the image as done, or not", ["Shift+D"], mark("done")],
     ["skip", "Mark the image as skipped, or not", ["Shift+A"], mark("skipped")],
+    ["classes", "Classes", ["Shift+K"], () => app.classesDialog.open()],
     ["export", "Export", ["Ctrl+S"], () => exporting.open()],
     ["help", "This help", ["H", "?"], () => app.help.open()],
     ["theme", "Light or dark", ["Shift+T"], () => theme.toggle()],

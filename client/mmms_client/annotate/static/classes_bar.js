@@ -10,11 +10,7 @@ export class ClassesBar {
     this.keys = keys;
     this.box = byId("classes");
     this.shape = ""; // what is drawn
-    for (const topic of ["hello", "document", "active", "classes", "keys"]) state.on(topic, () => this.draw());
-    byId("add-class").addEventListener("submit", (/** @type {SubmitEvent} */ event) => {
-      event.preventDefault();
-      void this.add(byId("class-name").value.trim());
-    });
+    state.later(["hello", "document", "active", "classes", "keys"], () => this.draw());
   }
 
   draw() {
@@ -42,18 +38,5 @@ export class ClassesBar {
     element.prepend(swatch);
     if (chord) element.append(make("kbd", { text: chord }));
     return element;
-  }
-
-  /** @param {string} name */
-  async add(name) {
-    if (!name) return;
-    const { classes } = this.state;
-    const colours = ["#ff9500", "#00a8ff", "#4cd964", "#ff3b80", "#a066ff", "#ffdd33", "#00c7be", "#de3c32"];
-    const added = { name, colour: colours[classes.length % colours.length], key: null };
-    const reply = await this.commands.send("classes", { classes: [...classes, added] });
-    if (!reply) return;
-    byId("class-name").value = "";
-    if (!this.state.classes.some((c) => c.name === name)) this.state.classes = [...classes, /** @type {any} */ (added)];
-    this.state.tell("classes");
   }
 }

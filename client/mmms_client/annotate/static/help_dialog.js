@@ -4,13 +4,13 @@ import { button, byId, make } from "./dom.js";
 import { chordOf } from "./keys.js";
 
 const POINTER_HINTS = [
-  ["Left click", "positive click"],
-  ["Right click, Shift+click", "negative click"],
-  ["Click on a mark", "remove that click"],
-  ["Ctrl+click", "choose the surface under the pointer"],
-  ["Wheel, pinch", "zoom to the pointer"],
-  ["Drag, Space+drag, middle button", "pan"],
-  ["Space", "finish the surface"],
+  ["Left click", "Positive click"],
+  ["Right click, Shift+click", "Negative click"],
+  ["Click on a mark", "Remove that click"],
+  ["Ctrl+click", "Choose a surface"],
+  ["Wheel, pinch", "Zoom to the pointer"],
+  ["Drag, Space+drag", "Pan"],
+  ["Space", "Finish the surface"],
 ];
 
 export class HelpDialog {

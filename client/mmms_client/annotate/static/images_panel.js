@@ -17,7 +17,7 @@ export class ImagesPanel {
       fill: (row, image) => this.fill(row, image),
       choose: (image) => void commands.open(image.index),
     });
-    for (const topic of ["hello", "image", "status", "panel"]) state.on(topic, () => this.draw());
+    state.later(["hello", "image", "status", "panel"], () => this.draw());
   }
 
   draw() {

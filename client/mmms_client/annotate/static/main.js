@@ -3,6 +3,7 @@
 import { listActions } from "./actions.js";
 import { Aligning } from "./aligning.js";
 import { ClassesBar } from "./classes_bar.js";
+import { ClassesDialog } from "./classes_dialog.js";
 import { Commands } from "./commands.js";
 import { Comparing } from "./comparing.js";
 import { byId } from "./dom.js";
@@ -85,6 +86,7 @@ export class App {
     this.keys = new Keys(listActions(this), this.state, this.commands, this.scene.canvas);
     this.help = new HelpDialog(this.keys, this.state);
     this.classes = new ClassesBar(this.state, this.commands, this.keys);
+    this.classesDialog = new ClassesDialog(this.state, this.commands);
     this.toolbar = new Toolbar(this);
     this.listen();
   }
@@ -136,7 +138,7 @@ export class App {
     const { state } = this;
     state.wasOpen ||= state.isOpen;
     state.isOpen = isOpen;
-    this.needsImage = true; // the app says hello again at other times, too
+    this.needsImage = state.isFresh = true;
     if (!isOpen) state.pending = [];
     state.tell("connection");
     state.tell("pending");

@@ -55,7 +55,7 @@ function fillMasks(scene, shown, isComparing) {
     if (isComparing && surface.id === state.activeId) continue;
     const isActive = surface.id === state.activeId;
     context.globalAlpha = isActive ? Math.min(fill * 1.25, 1) : fill;
-    context.fillStyle = surface.colour;
+    context.fillStyle = state.colourOf(surface);
     context.fill(outline.path, "evenodd");
     if (patterns && !scene.isMoving) {
       context.globalAlpha = 0.85;
@@ -69,12 +69,13 @@ function fillMasks(scene, shown, isComparing) {
 /** @param {Scene} scene @param {Shown[]} shown @param {boolean} isComparing */
 function strokeMasks(scene, shown, isComparing) {
   const { context, state, view } = scene;
-  context.lineWidth = 1.5 / view.scale;
+  // A line of one device pixel is drawn much faster than a wider one: in motion that counts.
+  context.lineWidth = (scene.isMoving ? 1 / scene.dpr : 1.5) / view.scale;
   context.lineJoin = "bevel";
   for (const { surface, outline } of shown) {
     if (surface.id === state.activeId) continue;
     context.globalAlpha = isComparing ? 0.5 : 1;
-    context.strokeStyle = surface.colour;
+    context.strokeStyle = state.colourOf(surface);
     if (surface.locked) context.setLineDash([2 / view.scale, 3 / view.scale]);
     context.stroke(outline.path);
     if (surface.locked) context.setLineDash([]);
@@ -83,13 +84,13 @@ function strokeMasks(scene, shown, isComparing) {
 }
 
 /** @param {Scene} scene @param {Shown} active */
-function strokeActive({ context, view }, { surface, outline }) {
+function strokeActive({ context, state, view }, { surface, outline }) {
   context.lineJoin = "round";
   context.lineWidth = 4.5 / view.scale;
   context.strokeStyle = RIM;
   context.stroke(outline.path);
   context.lineWidth = 2.75 / view.scale;
-  context.strokeStyle = surface.colour;
+  context.strokeStyle = state.colourOf(surface);
   context.stroke(outline.path);
   context.lineWidth = 1 / view.scale;
   context.strokeStyle = "#fff";
@@ -121,7 +122,7 @@ function dashed(context, path, colour, scale) {
  */
 function paintWithout(scene, without, all) {
   const { context, view, state } = scene;
-  const colour = state.active?.colour ?? "#fff";
+  const colour = (state.active ? state.colourOf(state.active) : "#fff");
   if (!scene.isDifference || !all) {
     context.globalAlpha = state.settings.fill * 1.25;
     context.fillStyle = colour;

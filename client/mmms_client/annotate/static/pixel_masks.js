@@ -15,14 +15,14 @@ export function paintPixelMasks(scene, pane) {
     if (!path) continue;
     const isActive = surface.id === state.activeId;
     context.globalAlpha = state.settings.fill;
-    context.fillStyle = surface.colour;
+    context.fillStyle = state.colourOf(surface);
     context.fill(path.area);
     context.globalAlpha = 1;
     context.lineWidth = (isActive ? 4 : 3) / view.scale;
     context.strokeStyle = "rgb(0 0 0 / 0.75)";
     context.stroke(path.border);
     context.lineWidth = (isActive ? 2 : 1.5) / view.scale;
-    context.strokeStyle = isActive ? "#fff" : surface.colour;
+    context.strokeStyle = isActive ? "#fff" : state.colourOf(surface);
     context.stroke(path.border);
   }
   context.restore();

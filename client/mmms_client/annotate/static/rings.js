@@ -8,7 +8,7 @@
 const TOLERANCE = 0.08; // pixels of the level that a simplified border may be off
 const REACH = 5; // crossings to either side that smooth one
 const WEIGHTS = Array.from({ length: 2 * REACH + 1 }, (_, k) => Math.exp(-((k - REACH) ** 2) / 10));
-const MARGIN = 0.04; // how near to a pixel's centre a border may come
+const MARGIN = 0.1; // how near to a pixel's centre a border may come
 
 /** Edges of a cell (0 top, 1 right, 2 bottom, 3 left) as from, to; the surface is on the right hand. */
 export const CASES = [

@@ -1,7 +1,8 @@
 /**
  * The connection to the app: numbered requests with replies, messages, and coming back after a loss.
  *
- * Text frames are JSON. A binary frame is a uint32 (little endian) length, a JSON head of that length, and bytes.
+ * Text frames are JSON. A binary frame is a uint32 (little endian) length, a JSON head of that length, and bytes; the head says
+ * whether they are deflated.
  */
 
 /** @typedef {{type: string, [key: string]: any}} Message */
@@ -93,7 +94,8 @@ export class AppSocket {
 async function parseBinary(data) {
   const length = new DataView(data).getUint32(0, true);
   const head = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
-  return { ...head, bytes: await inflate(new Uint8Array(data, 4 + length)) };
+  const body = new Uint8Array(data.slice(4 + length)); // from 0 on, as an array of 16 bits needs it
+  return { ...head, bytes: head.coding === "deflate" ? await inflate(body) : body };
 }
 
 /**

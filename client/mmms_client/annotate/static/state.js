@@ -24,6 +24,14 @@ import { outlineOfProbabilities } from "./probability_outline.js";
  * @typedef {{surface: number, kind: string, modality?: string, outline: import("./rings.js").Outline}} LiveMask
  */
 
+const NOTABLE_PX = 16;
+const NOTABLE_SHARE = 0.02;
+
+/** Whether later surfaces took more than the seam that any two neighbours share. @param {Surface} surface */
+export function isDamaged({ lost_px, area_px }) {
+  return lost_px >= NOTABLE_PX && lost_px >= NOTABLE_SHARE * (area_px + lost_px);
+}
+
 /** What a person chose and finds again next time. */
 export const DEFAULT_SETTINGS = {
   theme: "system",
@@ -32,6 +40,7 @@ export const DEFAULT_SETTINGS = {
   patterns: false,
   tags: true,
   fill: 0.34,
+  byClass: false, // colours of classes instead of one per surface
   brushRadius: 12,
   /** @type {Record<string, import("./pictures.js").Window>} */
   windows: {},
@@ -40,8 +49,11 @@ export const DEFAULT_SETTINGS = {
 export class State {
   constructor() {
     this.listeners = new Map();
+    /** @type {Set<() => void>} */
+    this.waitingDraws = new Set();
     this.isOpen = false;
     this.wasOpen = false;
+    this.isFresh = true; // no hello yet on this connection
     /** @type {any} */
     this.hello = null;
     /** @type {SurfaceClass[]} */
@@ -79,6 +91,26 @@ export class State {
     this.listeners.set(topic, [...list, listener]);
   }
 
+  /**
+   * Draw a part of the window after the next frame, once for all that happened: the mask comes first.
+   * @param {string[]} topics @param {() => void} draw
+   */
+  later(topics, draw) {
+    for (const topic of topics) this.on(topic, () => this.schedule(draw));
+  }
+
+  /** @param {() => void} draw */
+  schedule(draw) {
+    this.waitingDraws.add(draw);
+    if (this.waitingDraws.size === 1) requestAnimationFrame(() => setTimeout(() => this.drawWaiting()));
+  }
+
+  drawWaiting() {
+    const draws = [...this.waitingDraws];
+    this.waitingDraws.clear();
+    for (const draw of draws) draw();
+  }
+
   /** @param {string} topic @param {any} [payload] */
   tell(topic, payload) {
     for (const listener of this.listeners.get(topic) ?? []) listener(payload);
@@ -102,8 +134,12 @@ export class State {
     this.hello = hello;
     this.classes = hello.classes;
     this.images = hello.images;
-    this.keys = hello.keys ?? {};
-    this.settings = { ...structuredClone(DEFAULT_SETTINGS), ...hello.settings };
+    if (this.isFresh) {
+      // The app says hello at other times, too: what was changed here since is newer.
+      this.keys = hello.keys ?? {};
+      this.settings = { ...structuredClone(DEFAULT_SETTINGS), ...hello.settings };
+      this.isFresh = false;
+    }
     if (hello.status) this.takeStatus(hello.status);
     if (this.activeClass === null || !this.classes.some((c) => c.name === this.activeClass)) {
       this.activeClass = this.classes[0]?.name ?? null;
@@ -150,7 +186,7 @@ export class State {
 
   /** @param {any} mask */
   takeMask(mask) {
-    if (mask.image !== this.image?.index) return;
+    if (mask.image !== this.image?.index || !["preview", "without"].includes(mask.kind)) return;
     const live = { surface: mask.surface, kind: mask.kind, modality: mask.modality, ticket: mask.ticket, outline: outlineOfProbabilities(mask.bytes, mask) };
     if (mask.kind === "without") this.without = live;
     else if (mask.kind === "preview") this.tell("preview", live);
@@ -179,6 +215,12 @@ export class State {
 
   get active() {
     return this.surface(this.activeId);
+  }
+
+  /** The colour that a surface is drawn in. @param {Surface} surface */
+  colourOf(surface) {
+    const kind = this.settings.byClass && surface.class !== null ? this.classes.find((c) => c.name === surface.class) : null;
+    return kind?.colour ?? surface.colour;
   }
 
   /** @param {number | null} id */

@@ -13,7 +13,7 @@ export class StatusLine {
     /** @type {any} */
     this.timing = null;
     this.drawMs = 0;
-    for (const topic of ["status", "connection", "image", "hello", "opening", "pending", "comparing", "document", "active"]) this.state.on(topic, () => this.draw());
+    this.state.later(["status", "connection", "image", "hello", "opening", "pending", "comparing", "document", "active"], () => this.draw());
     this.state.on("cursor", () => this.drawPlace());
     for (const topic of ["view", "layout"]) this.state.on(topic, () => this.drawZoom());
     this.state.on("timing", (timing) => {
@@ -27,9 +27,10 @@ export class StatusLine {
   }
 
   draw() {
-    const { kind, text } = this.situation();
+    const { kind, text, detail } = this.situation();
     const element = byId("situation");
     element.dataset.kind = kind;
+    element.title = detail ? `${text} ${detail}` : text;
     if (byId("situation-text").textContent !== text) byId("situation-text").textContent = text;
     document.body.dataset.server = this.state.isOpen ? this.state.server.server : "no-app";
     byId("accept-model").hidden = !this.state.isOpen || this.state.server.server !== "replaced";
@@ -37,11 +38,13 @@ export class StatusLine {
     byId("ahead").textContent = this.state.images.length > 1 && ahead ? `${ahead} encoded ahead` : "";
   }
 
-  /** @returns {{kind: string, text: string}} */
+  /** @returns {{kind: string, text: string, detail?: string}} */
   situation() {
     const { state } = this;
     if (!state.isOpen) return state.wasOpen ? { kind: "bad", text: "App gone; reconnecting. Nothing is lost." } : { kind: "busy", text: "Connecting" };
-    if (state.server.server === "gone") return { kind: "bad", text: state.server.text || "Server gone; reconnecting. Your clicks are kept." };
+    if (state.server.server === "gone") {
+      return { kind: "bad", text: "Server gone; reconnecting. Your clicks are kept.", detail: state.server.text };
+    }
     if (state.server.server === "replaced") return { kind: "warn", text: state.server.text || "Server replaced: another model answers now." };
     if (state.image?.encoded === "failed") return { kind: "bad", text: state.image.error ? `Encoding failed: ${state.image.error}` : state.server.text || "Encoding failed" };
     if (state.image?.encoded === "running") return { kind: "busy", text: "Encoding the image" };
@@ -78,16 +81,20 @@ export class StatusLine {
   drawTiming() {
     const { timing } = this;
     if (!timing) return;
-    const parts = /** @type {[string, number | undefined][]} */ ([
-      ["network", timing.network_ms],
-      ["queue", timing.queue_ms],
-      ["compute", timing.compute_ms],
+    const isSplit = typeof timing.compute_ms === "number";
+    const server = isSplit
+      ? [["network", timing.network_ms], ["queue", timing.queue_ms], ["compute", timing.compute_ms]]
+      : [["server", timing.request_ms]]; // others asked it at the same time: its own counters tell nothing of this click
+    const parts = /** @type {[string, number][]} */ ([
+      ...server,
+      ["app", timing.total_ms - timing.request_ms],
+      ["socket", timing.roundtrip_ms - timing.total_ms],
       ["draw", this.drawMs],
     ]);
-    const total = timing.roundtrip_ms + this.drawMs;
     const element = byId("timing");
-    element.textContent = `click ${Math.round(total)} ms`;
-    element.title = element.ariaLabel = `Last click: ${parts.map(([name, ms]) => `${name} ${ms === undefined || ms === null ? "?" : ms.toFixed(1)} ms`).join(", ")}`;
-    byId("timing-parts").textContent = parts.filter(([, ms]) => typeof ms === "number").map(([name, ms]) => `${name} ${Math.round(/** @type {number} */ (ms))}`).join(" · ");
+    element.textContent = `click ${Math.round(timing.roundtrip_ms + this.drawMs)} ms`;
+    element.title = element.ariaLabel = `Last click: ${parts.map(([name, ms]) => `${name} ${ms.toFixed(1)} ms`).join(", ")}`;
+    const shown = parts.filter(([name]) => name !== "app" && name !== "socket");
+    byId("timing-parts").textContent = shown.map(([name, ms]) => `${name} ${Math.round(ms)}`).join(" · ");
   }
 }

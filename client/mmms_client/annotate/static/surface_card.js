@@ -1,5 +1,6 @@
 /** The surface that is worked on: its name, class, clicks, and what can be done with it as a whole. */
 
+import { isDamaged } from "./state.js";
 import { button, byId, icon, make } from "./dom.js";
 
 export class SurfaceCard {
@@ -13,7 +14,7 @@ export class SurfaceCard {
     this.commands = commands;
     this.goTo = goTo;
     this.build();
-    for (const topic of ["document", "active", "image", "classes", "hello"]) state.on(topic, () => this.draw());
+    state.later(["document", "active", "image", "classes", "hello"], () => this.draw());
   }
 
   build() {
@@ -75,7 +76,7 @@ export class SurfaceCard {
     if (document.activeElement !== this.name) this.name.value = active?.name ?? "";
     this.name.placeholder = "The next click makes a new surface";
     this.drawClasses(classes, active ? active.class : activeClass);
-    this.damage.hidden = !active?.lost_px;
+    this.damage.hidden = !active || !isDamaged(active);
     this.drawDamage(active);
     this.drawClicks(active);
     for (const element of this.box.querySelectorAll(".tools button")) /** @type {any} */ (element).disabled = !active;
@@ -91,7 +92,7 @@ export class SurfaceCard {
 
   /** @param {import("./state.js").Surface | null} active */
   drawDamage(active) {
-    if (!active?.lost_px) return;
+    if (!active || !isDamaged(active)) return;
     this.damage.replaceChildren(
       icon("warning"),
       make("span", { text: `Lost ${active.lost_px} px to ${active.lost_to.map((id) => this.state.surface(id)?.name ?? id).join(", ")}. The next click revisits it.` }),

@@ -1,6 +1,7 @@
 /** The list of surfaces, and what can be done with the one that is worked on. */
 
 import { byId, icon, make } from "./dom.js";
+import { isDamaged } from "./state.js";
 import { SurfaceCard } from "./surface_card.js";
 import { VirtualList } from "./virtual_list.js";
 
@@ -24,7 +25,7 @@ export class SurfacesPanel {
       press: (event, surface) => this.press(event, surface),
     });
     this.card = new SurfaceCard(byId("surface-card"), state, commands, goTo);
-    for (const topic of ["document", "active", "image"]) state.on(topic, () => this.draw());
+    state.later(["document", "active", "image", "settings", "classes"], () => this.draw());
     byId("new-surface").addEventListener("click", () => void commands.finish());
   }
 
@@ -33,7 +34,7 @@ export class SurfacesPanel {
     this.list.show(surfaces, activeId);
     byId("surface-count").textContent = String(surfaces.length);
     byId("no-surfaces").hidden = surfaces.length > 0;
-    const damaged = surfaces.filter((surface) => surface.lost_px > 0).length;
+    const damaged = surfaces.filter(isDamaged).length;
     byId("damaged-count").textContent = damaged ? `${damaged} damaged` : "";
   }
 
@@ -41,12 +42,12 @@ export class SurfacesPanel {
   fill(row, surface) {
     if (!row.firstChild) this.build(row);
     const [swatch, number, name, damaged, area, lock, eye] = /** @type {any[]} */ ([...row.children]);
-    swatch.style.background = surface.colour;
+    swatch.style.background = this.state.colourOf(surface);
     number.textContent = String(surface.id);
     name.firstChild.textContent = surface.name;
     name.lastChild.textContent = surface.class ?? "";
     name.title = surface.class ? `${surface.name} (${surface.class})` : surface.name;
-    damaged.hidden = surface.lost_px === 0;
+    damaged.hidden = !isDamaged(surface);
     damaged.title = damaged.ariaLabel = damageText(surface);
     area.textContent = areaText(surface.area_px);
     setToggle(lock, surface.locked ? "lock" : "unlocked", surface.locked, surface.locked ? "Unlock" : "Lock");
@@ -54,7 +55,7 @@ export class SurfacesPanel {
     row.classList.toggle("off", !surface.visible);
     row.setAttribute("aria-label", [
       `Surface ${surface.id} ${surface.name}`, surface.class, `${surface.area_px} pixels`,
-      surface.locked && "locked", !surface.visible && "hidden", surface.lost_px > 0 && damageText(surface),
+      surface.locked && "locked", !surface.visible && "hidden", isDamaged(surface) && damageText(surface),
     ].filter(Boolean).join(", "));
   }
 

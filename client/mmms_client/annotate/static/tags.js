@@ -60,7 +60,8 @@ export function paintTags({ context, state, view }, pane, surfaces) {
     const [x, y] = view.toScreen(place.x, place.y);
     const text = room > 34 ? `${surface.id}  ${shortened(surface.class ?? surface.name)}` : String(surface.id);
     const width = context.measureText(text).width + 18;
-    const left = Math.round(x + pane.x - width / 2);
+    if (x < 0 || y < 0 || x > pane.width || y > pane.height) continue;
+    const left = Math.round(pane.x + Math.min(Math.max(x - width / 2, 4), pane.width - width - 4));
     const isCovered = surface.id === state.activeId && surface.clicks.some((click) => {
       const [cx, cy] = view.toScreen(click.x, click.y);
       return Math.abs(cx - x) < width / 2 + 8 && Math.abs(cy - y) < 18;
@@ -70,7 +71,7 @@ export function paintTags({ context, state, view }, pane, surfaces) {
     context.beginPath();
     context.roundRect(left, top, width, 18, 9);
     context.fill();
-    context.fillStyle = surface.colour;
+    context.fillStyle = state.colourOf(surface);
     context.fillRect(left + 6, top + 5, 4, 8);
     context.fillStyle = surface.id === state.activeId ? "#14161b" : "#fff";
     context.fillText(text, left + 13, top + 9.5);

@@ -27,7 +27,7 @@ export class Toolbar {
       dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
       dialog.addEventListener("close", () => scene.canvas.focus());
     }
-    for (const topic of ["tool", "hello", "settings", "document", "image", "comparing", "align", "status"]) state.on(topic, () => this.draw());
+    state.later(["tool", "hello", "settings", "document", "image", "comparing", "align", "status"], () => this.draw());
     state.on("keys", () => this.drawTips());
     state.on("hello", () => this.drawTips());
     this.drawTips();

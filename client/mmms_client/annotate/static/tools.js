@@ -144,7 +144,7 @@ export class BrushTool {
     const { scene } = this;
     const { view, state } = scene;
     const radius = Math.max(this.radius * view.scale, 0.5);
-    const colour = this.isErasing ? "#fff" : state.active?.colour ?? "#fff";
+    const colour = this.isErasing ? "#fff" : (state.active ? state.colourOf(state.active) : "#fff");
     if (this.points.length) {
       context.beginPath();
       this.points.forEach(([x, y], k) => {
@@ -249,7 +249,7 @@ export class PolygonTool {
     points.forEach(([x, y], k) => (k ? context.lineTo(x, y) : context.moveTo(x, y)));
     context.closePath();
     context.globalAlpha = 0.25;
-    context.fillStyle = this.isErasing ? "#000" : state.active?.colour ?? "#fff";
+    context.fillStyle = this.isErasing ? "#000" : (state.active ? state.colourOf(state.active) : "#fff");
     context.fill();
     context.globalAlpha = 1;
     context.lineWidth = 3.5;

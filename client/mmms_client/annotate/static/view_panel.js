@@ -20,7 +20,7 @@ export class ViewPanel {
     this.buildWindow();
     this.buildAlign();
     this.buildMarks();
-    for (const topic of ["image", "layout", "picture", "window", "settings", "hello", "align"]) this.state.on(topic, () => this.draw());
+    this.state.later(["image", "layout", "picture", "window", "settings", "hello", "align"], () => this.draw());
   }
 
   buildWindow() {
@@ -64,6 +64,7 @@ export class ViewPanel {
   buildMarks() {
     const { commands } = this;
     byId("fill").addEventListener("input", () => commands.set({ fill: byId("fill").value / 100 }));
+    byId("by-class").addEventListener("change", () => commands.set({ byClass: byId("by-class").checked }));
     for (const name of ["tags", "patterns", "preview"]) {
       byId(`show-${name}`).addEventListener("change", () => commands.set({ [name]: byId(`show-${name}`).checked }));
     }
@@ -81,6 +82,7 @@ export class ViewPanel {
     if (picture) this.drawWindow(picture);
     byId("align").hidden = !image?.modalities.length;
     this.drawAlign();
+    byId("by-class").checked = settings.byClass;
     byId("fill").value = Math.round(settings.fill * 100);
     for (const name of /** @type {const} */ (["tags", "patterns", "preview"])) byId(`show-${name}`).checked = settings[name];
   }
@@ -127,7 +129,7 @@ export class PicturesBar {
     this.scene = scene;
     this.show = show;
     this.arrange = arrange;
-    for (const topic of ["image", "layout"]) scene.state.on(topic, () => this.draw());
+    scene.state.later(["image", "layout"], () => this.draw());
   }
 
   draw() {
