@@ -359,6 +359,11 @@ def _refusal(status: str, text: str, url: str) -> AccessError | None:
             f"Expected a certificate of a known authority for the name in {url} but got another one; give the "
             "authority's certificate with --ca, or the name that is in the server's."
         )
+    if "http1.x server" in text:
+        return AccessError(
+            f"Expected gRPC at {url} but something else answers there; give the gRPC port (usually 8001) with --url, or "
+            "grpcs://HOST:PORT where TLS is spoken."
+        )
     if "WRONG_VERSION_NUMBER" in text:
         return AccessError(f"Expected TLS at {url} but plain text answers there; write the address without grpcs://.")
     return None

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import shutil
+import socket
 import subprocess
 import time
 import urllib.error
@@ -20,8 +21,8 @@ import pytest
 import yaml
 
 from app_client import AppProcess, page_at
-from mmms_client.annotate.metrics import BUCKETS_S, CLICK, ENCODE, Metrics
-from mmms_client.errors import ServerBusyError
+from mmms_client.annotate.metrics import BUCKETS_S, CLICK, ENCODE, Metrics, MetricsServer
+from mmms_client.errors import ServerBusyError, UsageError
 from mmms_server.process import ServerProcess, free_ports
 
 from .conftest import require
@@ -83,6 +84,21 @@ def test_the_apps_metrics_are_what_prometheus_reads() -> None:
     assert "mmms_server_connected 0" in lines
     counts = [int(line.split()[-1]) for line in lines if "click" in line and "_bucket" in line]
     assert counts == sorted(counts), "buckets are cumulative"
+
+
+@pytest.mark.parametrize("address", ["9464", ":9464", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000"])
+def test_an_address_for_metrics_that_is_none(address: str) -> None:
+    with pytest.raises(
+        UsageError, match=r"^Expected --metrics HOST:PORT but got '.*'; write for example --metrics 127"
+    ):
+        MetricsServer(Metrics(), address)
+
+
+def test_a_port_for_metrics_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(UsageError, match=f"^Expected {address} to be free for --metrics but got .*; give another"):
+            asyncio.run(MetricsServer(Metrics(), address).start())
 
 
 class Asked:
