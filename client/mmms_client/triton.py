@@ -361,8 +361,8 @@ def _refusal(status: str, text: str, url: str) -> AccessError | None:
         )
     if "http1.x server" in text:
         return AccessError(
-            f"Expected gRPC at {url} but something else answers there; give the gRPC port (usually 8001) with --url, or "
-            "grpcs://HOST:PORT where TLS is spoken."
+            f"Expected gRPC at {url} but something else answers there; give the gRPC port (usually 8001) with --url, "
+            "or grpcs://HOST:PORT where TLS is spoken."
         )
     if "WRONG_VERSION_NUMBER" in text:
         return AccessError(f"Expected TLS at {url} but plain text answers there; write the address without grpcs://.")

@@ -16,7 +16,7 @@ def test_shards(folder: Path) -> None:
     assert len(images) == 5 and shard_of(images, None) == images
     for count in (1, 2, 5):
         parts = [shard_of(images, f"{index}/{count}") for index in range(count)]
-        assert sorted(i.shown_name for part in parts for i in part) == sorted(i.shown_name for i in images)
+        assert sorted(i.name for part in parts for i in part) == sorted(i.name for i in images)
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 

@@ -23,7 +23,7 @@ except ImportError as cause:
         "Expected aiohttp for the app but it is not installed; run: pip install 'mmms[annotate]'"
     ) from cause
 
-from mmms_client.annotate.metrics import MetricsServer
+from mmms_client.annotate.metrics_server import MetricsServer
 from mmms_client.annotate.server import AnnotateServer
 from mmms_client.annotate.workplace import Workplace
 

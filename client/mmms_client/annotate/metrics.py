@@ -13,9 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from aiohttp import web
-
-from mmms_client.errors import MMMSError, UsageError
+from mmms_client.errors import MMMSError
 
 # A click feels instant below 0.1 s and slow above 0.5 s; the first one of an image that was not encoded takes longer.
 BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.5, 10.0)
@@ -72,41 +70,3 @@ class Metrics:
 
 def _head(name: str, kind: str, text: str) -> list[str]:
     return [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
-
-
-class MetricsServer:
-    """``/metrics`` on an address of its own: whoever scrapes needs no way into the app."""
-
-    def __init__(self, metrics: Metrics, address: str) -> None:
-        """Not listening yet. Raises :class:`UsageError` unless ``address`` is ``host:port``."""
-        self.host, separator, port = address.rpartition(":")
-        if not (separator and self.host and port.isdecimal() and int(port) < 1 << 16):
-            raise UsageError(
-                f"Expected --metrics HOST:PORT but got {address!r}; write for example --metrics 127.0.0.1:9464."
-            )
-        self.port = int(port)
-        self._metrics = metrics
-        self._runner: web.AppRunner | None = None
-
-    async def start(self) -> None:
-        """Listen. Raises :class:`UsageError` for an address that is taken or not ours."""
-        app = web.Application()
-        app.router.add_get("/metrics", self._answer)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, self.host, self.port).start()
-        except OSError as error:
-            await self.close()
-            raise UsageError(
-                f"Expected {self.host}:{self.port} to be free for --metrics but got {error.strerror or error!s}; give "
-                "another one."
-            ) from error
-        self.port = int(self._runner.addresses[0][1])
-
-    async def close(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-
-    async def _answer(self, request: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.text().encode(), headers={"Content-Type": CONTENT_TYPE})
