@@ -34,12 +34,15 @@ from mmms_client.strokes import Path, brush_mask, polygon_mask
 MOST_PARTS = 256  # of one split: more are noise that wants cleaning first
 
 
-def add(annotation: Annotation, name: str = "", class_name: str | None = None) -> SurfaceAdded:
+def add(
+    annotation: Annotation, name: str = "", class_name: str | None = None, is_for_click: bool = False
+) -> SurfaceAdded:
     """A surface more; without a name it gets that of its class with a number. Raises :class:`UsageError`."""
     number = annotation.free_id()
     if number > MAX_SURFACES:
         raise UsageError(f"Expected at most {MAX_SURFACES} surfaces but got one more; begin another image.")
-    return SurfaceAdded(Surface(number, name or free_name(annotation, class_name or "surface"), class_name))
+    surface = Surface(number, name or free_name(annotation, class_name or "surface"), class_name)
+    return SurfaceAdded(surface, is_for_click)
 
 
 def free_name(annotation: Annotation, stem: str) -> str:

@@ -40,8 +40,8 @@ Entry = dict[str, Any]
 def event_entry(event: Event, answers: Answers = ()) -> Entry:
     """An event as a JSON object whose key ``do`` says which it is."""
     match event:
-        case SurfaceAdded(surface):
-            return {"do": "add", "surface": _surface_entry(surface)}
+        case SurfaceAdded(surface, is_for_click):
+            return {"do": "add", "surface": _surface_entry(surface), **({"for_click": True} if is_for_click else {})}
         case SurfaceDeleted(surface_id):
             return {"do": "delete", "id": surface_id}
         case SurfaceChanged(surface):
@@ -76,7 +76,7 @@ def read_event(place: Place, image_hw: tuple[int, int]) -> tuple[Event, Answers]
     if kind not in _READERS:
         place.fail(f"an event of this version ({', '.join(_READERS)})")
     names, read = _READERS[kind]
-    fields = place.fields(("do", *names), ("n", "at", "region"))
+    fields = place.fields(("do", *names), ("n", "at", "region", "for_click"))
     return read(fields, image_hw)
 
 
@@ -187,7 +187,10 @@ def _read_mask(f: Fields, hw: Size) -> tuple[Event, Answers]:
 
 
 _READERS: dict[Any, Any] = {
-    "add": (("surface",), lambda f, hw: (SurfaceAdded(_surface(f["surface"])), ())),
+    "add": (
+        ("surface",),
+        lambda f, hw: (SurfaceAdded(_surface(f["surface"]), "for_click" in f and f["for_click"].boolean()), ()),
+    ),
     "delete": (("id",), lambda f, hw: (SurfaceDeleted(_id(f["id"])), ())),
     "change": (("surface",), lambda f, hw: (SurfaceChanged(_surface(f["surface"])), ())),
     "reorder": (("order",), lambda f, hw: (SurfacesReordered(tuple(_id(i) for i in f["order"].items())), ())),

@@ -40,9 +40,13 @@ class Surface:
 
 @dataclass(frozen=True)
 class SurfaceAdded:
-    """A surface exists from now on; it has no pixels yet."""
+    """A surface exists from now on; it has no pixels yet.
+
+    ``is_for_click``: a click in the app asked for it. It and its first click are one thing to undo.
+    """
 
     surface: Surface
+    is_for_click: bool = False
 
 
 @dataclass(frozen=True)

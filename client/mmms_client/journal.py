@@ -1,9 +1,9 @@
 """The journal of one image: what was done to it, line by line, on disk before anybody is told that it was done.
 
 Each line is one JSON object. The first names the image; then come events (:mod:`mmms_client.event_json`) with the
-model's answers, and ``{"do": "undo"}``, ``{"do": "redo"}``, ``{"do": "finish", "id": 3}`` and
-``{"do": "model", "sha256": ...}``. A process that dies while it writes leaves a last line without an end: nobody was
-told of it, so it is dropped on reading and cut off before the next one is written.
+model's answers, and ``{"do": "undo"}``, ``{"do": "redo"}`` (with ``"events": 2`` for two at once), ``{"do": "finish",
+"id": 3}`` and ``{"do": "model", "sha256": ...}``. A process that dies while it writes leaves a last line without an
+end: nobody was told of it, so it is dropped on reading and cut off before the next one is written.
 """
 
 from __future__ import annotations
@@ -68,9 +68,10 @@ class History:
         self.new_visit_for = None
         if kind in ("undo", "redo"):
             source, target = (self.done, self.undone) if kind == "undo" else (self.undone, self.done)
-            if not source:
-                place.fail(f"something to {kind}")
-            target.append(source.pop())
+            for _ in range(entries["events"].integer(1) if "events" in entries else 1):
+                if not source:
+                    place.fail(f"something to {kind}")
+                target.append(source.pop())
             return
         try:
             event, answers = read_event(place, self.image_hw)

@@ -27,7 +27,7 @@ from mmms_client.clicks import Click
 from mmms_client.contract import MAX_CLICKS
 from mmms_client.errors import ServerError, UsageError
 from mmms_client.event_json import event_entry
-from mmms_client.events import ClickRemoved, Event, ModalityAligned
+from mmms_client.events import Clicked, ClickRemoved, Event, ModalityAligned, SurfaceAdded
 from mmms_client.export_masks.instance_png import encode_instance_png
 from mmms_client.export_masks.palette_png import MAX_ID, encode_palette_png
 from mmms_client.exporting import JOINT_FILE, SESSION_FILE
@@ -148,16 +148,24 @@ class OpenImage:
         await asyncio.to_thread(self._journal.append, entry)
 
     async def undo(self, is_redo: bool = False) -> bool:
-        """Go one event back, or forth. Returns whether there was one. Hold :attr:`lock`."""
+        """Go one step back, or forth. Returns whether there was one. Hold :attr:`lock`.
+
+        A surface that a click asked for and that click are one step.
+        """
         steps = self.annotation.undone if is_redo else self.annotation.done
         if not steps:
             return False
         event = steps[-1].event
-        await self._write({"do": "redo" if is_redo else "undo"})
-        await asyncio.to_thread(self.annotation.redo if is_redo else self.annotation.undo)
+        is_pair = len(steps) > 1 and _is_one_step(event, steps[-2].event, is_redo)
+        entry: dict[str, Any] = {"do": "redo" if is_redo else "undo"}
+        await self._write(entry | ({"events": 2} if is_pair else {}))
+        box = NOWHERE
+        for _ in range(2 if is_pair else 1):
+            await asyncio.to_thread(self.annotation.redo if is_redo else self.annotation.undo)
+            box = box.union(self.annotation.changed)
         if isinstance(event, ModalityAligned):
             await self.read_again()
-        await self._on_change(self, self.annotation.changed)
+        await self._on_change(self, box)
         return True
 
     async def finish(self, surface_id: int) -> None:
@@ -344,6 +352,17 @@ class OpenImage:
                 if self._journal is not None:
                     self._journal.close()
                 self._journal = None
+
+
+def _is_one_step(event: Event, other: Event, is_redo: bool) -> bool:
+    """Whether ``other``, the next to be undone (or redone) after ``event``, goes with it."""
+    added, clicked = (event, other) if is_redo else (other, event)
+    return (
+        isinstance(added, SurfaceAdded)
+        and isinstance(clicked, Clicked)
+        and added.is_for_click
+        and clicked.surface_id == added.surface.surface_id
+    )
 
 
 def _path_from(folder: Path, path: Path) -> str:

@@ -91,7 +91,8 @@ class Operations:
             is_new = given is None
             if is_new:
                 await image.wait_for_model()
-                await image.perform(edits.add(image.annotation, class_name=self._active_class(f)))
+                class_name = self._active_class(f)
+                await image.perform(edits.add(image.annotation, class_name=class_name, is_for_click=True))
             number = image.annotation.surfaces[-1].surface_id if given is None else given
             try:
                 timing = await image.click(number, click, region)
@@ -99,18 +100,7 @@ class Operations:
                 if is_new:
                     await image.undo()
                 raise
-            await self._show_live(image, number)
             return {"surface": number, "timing": timing}
-
-    async def _show_live(self, image: OpenImage, number: int) -> None:
-        """The probabilities of the last answer, for edges that are smooth on screen."""
-        visit = image.annotation.state.visits[-1]
-        if visit.answer is not None:
-            frame, head = (
-                image.annotation.frame_of(visit.region),
-                {"image": image.index, "kind": "live", "surface": number},
-            )
-            self.page.send(await asyncio.to_thread(_mask_message, frame, visit.answer.probabilities, head))
 
     def _active_class(self, f: Fields) -> str | None:
         if "class" in f:
