@@ -233,7 +233,7 @@ def test_unknown_modality_names_the_known_ones(predictor: TritonPredictor) -> No
 
 
 def test_unknown_feature_path(nano_server: ServerProcess) -> None:
-    with pytest.raises(UsageError, match="auto, ensemble, shared-memory, plain but got 'telepathy'"):
+    with pytest.raises(UsageError, match="plain, provider=HOST:PORT, bundle=FOLDER but got 'telepathy'"):
         TritonPredictor.connect(nano_server.url, features="telepathy")
 
 
