@@ -34,6 +34,14 @@ def served_engines() -> ModuleType:
     return module
 
 
+def cpu_precisions() -> tuple[str, ...]:
+    """What OpenVINO computes in on this CPU, of the precisions that are served."""
+    import openvino
+
+    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ("bf16", "fp32") if "BF16" in capabilities else ("fp32",)
+
+
 class StageEngine:
     """One stage in one engine: arrays by tensor name in, arrays by tensor name out (copied)."""
 

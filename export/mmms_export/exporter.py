@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mmms_client.contract import ModelContract
 from mmms_client.errors import UsageError
-from mmms_export.engines import StageEngine
+from mmms_export.engines import StageEngine, cpu_precisions
 from mmms_export.manifest import write_manifest, write_measurements
 from mmms_export.parity import ParityError, ParityReport, check_parity, check_stages, spread_random_head
 from mmms_export.repository import Target, repository_texts, write_repository
@@ -111,12 +111,18 @@ def export(
 
     Raises:
         UsageError: a precision that the target does not have.
-        ParityError: the engine does not compute what the network computes; nothing is written.
+        ParityError: the engine does not compute what the network computes, or cannot show it here, as this CPU lacks
+            the precision; nothing is written.
     """
     if target.precision not in PRECISIONS[target.name]:
         raise UsageError(
             f"Expected a precision of target {target.name!r} ({', '.join(PRECISIONS[target.name])}) but got "
             f"{target.precision!r}; take one of these."
+        )
+    if target.name == "cpu" and target.precision not in cpu_precisions():
+        raise ParityError(
+            f"Expected a CPU that computes in {target.precision}, as what will be served has to be checked, but this "
+            "one does not; export with --precision fp32, or there."
         )
     contract = model_contract(source.model, resolution, source.name, source.sha256, target.engine, target.precision)
     names = tuple(name for name in STAGE_NAMES if name not in without)
@@ -161,11 +167,6 @@ def _check(
             path = Path(folder) / f"{name}.onnx"
             path.write_bytes(data)
             engines[name] = StageEngine(path, engine, precision)
-            if engines[name].precision != precision:
-                raise ParityError(
-                    f"Expected a CPU that computes in {precision}, as what will be served has to be checked, but this "
-                    f"one runs {engines[name].precision}; export with --precision {engines[name].precision}, or there."
-                )
         if len(stages) < len(STAGE_NAMES):
             check_stages(stages, engines, contract)
             report(f"parity: {', '.join(stages)} agree with eager fp32, each on its own")

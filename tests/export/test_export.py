@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import openvino
 import pytest
 import torch
 from onnx import numpy_helper
 
 from mmms_client.errors import UsageError
 from mmms_export import exporter
-from mmms_export.engines import StageEngine
+from mmms_export.engines import StageEngine, cpu_precisions
 from mmms_export.exporter import export, load_source
 from mmms_export.parity import ParityError, check_parity, spread_random_head
 from mmms_export.repository import Target
@@ -42,10 +41,6 @@ def exported(source, tmp_path_factory: pytest.TempPathFactory) -> Path:  # type:
     return out
 
 
-def has_bf16() -> bool:
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
 def engines_of(repository: Path, engine: str = "onnxruntime", precision: str = "fp32") -> dict[str, StageEngine]:
     return {n: StageEngine(repository / n / "1" / "model.onnx", engine, precision) for n in STAGE_NAMES}
 
@@ -56,7 +51,7 @@ def contract_of(source, engine: str = "onnxruntime", precision: str = "fp32"):  
 
 @pytest.mark.parametrize(("engine", "precision"), [("onnxruntime", "fp32"), ("openvino", "fp32"), ("openvino", "bf16")])
 def test_engines_agree_with_eager(source, exported: Path, engine: str, precision: str) -> None:  # type: ignore[no-untyped-def]
-    if precision == "bf16" and not has_bf16():
+    if precision == "bf16" and "bf16" not in cpu_precisions():
         pytest.skip("this CPU has no bf16")
     contract = contract_of(source, engine, precision)
     report = check_parity(
@@ -68,7 +63,7 @@ def test_engines_agree_with_eager(source, exported: Path, engine: str, precision
 
 def test_clicks_land_on_their_pixel_in_bf16(tmp_path: Path) -> None:
     """bf16 has 8 bits: it knows no odd coordinate above 256, unless the engine keeps coordinates out of it."""
-    if not has_bf16():
+    if "bf16" not in cpu_precisions():
         pytest.skip("this CPU has no bf16")
     side = 448
     large = load_source(None, preset("nano"), side, None, random_weights=True)
@@ -88,19 +83,12 @@ def test_clicks_land_on_their_pixel_in_bf16(tmp_path: Path) -> None:
     assert np.abs(reduced(arrays)["mask"].astype(int) - expected).mean() < 0.5 * shift
 
 
-def test_a_precision_that_this_cpu_lacks_is_not_exported_unchecked(
-    source,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,  # type: ignore[no-untyped-def]
+def test_a_precision_that_this_cpu_lacks_is_not_exported_unchecked(  # type: ignore[no-untyped-def]
+    source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """OpenVINO then runs fp32, whose masks say nothing of those that another CPU will serve in bf16."""
-
-    class OldCPU(StageEngine):
-        def __init__(self, path: Path, engine: str, precision: str, threads: int | None = None) -> None:
-            super().__init__(path, engine, "fp32", threads)
-
-    monkeypatch.setattr(exporter, "StageEngine", OldCPU)
-    with pytest.raises(ParityError, match=r"computes in bf16.*runs fp32; export with --precision fp32"):
+    """OpenVINO would run fp32 then, whose masks say nothing of those that another CPU will serve in bf16."""
+    monkeypatch.setattr(exporter, "cpu_precisions", lambda: ("fp32",))
+    with pytest.raises(ParityError, match=r"computes in bf16.*export with --precision fp32"):
         export(source, Target("cpu", "bf16"), SIDE, tmp_path / "x", lambda _: None)
     assert not (tmp_path / "x").exists()
 
