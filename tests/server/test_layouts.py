@@ -32,6 +32,8 @@ def bench(layout: LayoutName, url: str, folder: Path) -> dict:  # type: ignore[t
     write_layout(layout, folder / layout, SEEDS, size_hw=(192, 192 + 256) if layout == "mcubes" else (192, 256))
     arguments = ["bench", "--dataset", layout, "--root", str(folder / layout), "--partial", "--images", "1"]
     arguments += ["--n-max", "3", "--min-area", "200", "--url", url]
+    if layout == "deliver":
+        arguments += ["--scale", "depth=1"]  # its unit is not published: these files are in metres
     arguments += ["--json", str(folder / "out.json"), "--html", str(folder / "out.html")]
     command = [sys.executable, "-m", "mmms_client", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=250)
