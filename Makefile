@@ -53,11 +53,19 @@ format: $(VENV)/.dev-stamp ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Each room in a process of its own: gRPC, torch, OpenVINO, TensorRT and a browser's driver in one have crashed it.
+define run_rooms
+	@set -e; for room in $$(ls -d tests/*/ | grep -v __pycache__); do \
+		echo "== $$room"; \
+		PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -X faulthandler -m pytest $(1) $(TEST_FLAGS) $$room; \
+	done
+endef
+
 test: $(VENV)/.dev-stamp ## Everything a user would miss, in short form
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not slow" $(TEST_FLAGS)
+	$(call run_rooms,-m "not slow")
 
 test-slow: $(VENV)/.dev-stamp ## The long forms too
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(TEST_FLAGS)
+	$(call run_rooms)
 
 export: $(VENV)/.dev-stamp ## CHECKPOINT, TARGET, RESOLUTION, OUT: write a model repository, with parity check
 	$(BIN)/mmms-export --checkpoint $(CHECKPOINT) --target $(TARGET) --resolution $(RESOLUTION) --out $(OUT) $(EXPORT_FLAGS)
