@@ -85,6 +85,14 @@ def png_bytes(picture: Image.Image) -> bytes:
     return stream.getvalue()
 
 
+def path_from(folder: Path, path: str | os.PathLike[str]) -> str:
+    """``path`` as seen from ``folder``, with forward slashes; absolute where there is no way between them."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:  # another drive
+        return Path(path).absolute().as_posix()
+
+
 def sync_folder(folder: Path) -> None:
     """Make the new name itself durable, where the system lets a folder be opened."""
     with contextlib.suppress(OSError):

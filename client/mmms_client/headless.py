@@ -19,7 +19,7 @@ from mmms_client.endpoint import Endpoint
 from mmms_client.errors import SessionFormatError, UsageError
 from mmms_client.export_masks.palette_png import encode_palette_png
 from mmms_client.export_masks.surface_png import encode_surface_png, surface_file_name
-from mmms_client.files import make_folder, png_bytes, write_bytes_atomically
+from mmms_client.files import make_folder, path_from, png_bytes, write_bytes_atomically
 from mmms_client.inputs import Inputs, open_inputs
 from mmms_client.overlay import render_overlay
 from mmms_client.predictor import Predictor
@@ -135,8 +135,8 @@ def _results(
     overlay = render_overlay(inputs.image, session.joint, session.surfaces, clicks, inputs.modalities, units, title)
     saved = document_of(
         session,
-        _path_from(out, inputs.image_path),
-        {name: _path_from(out, path) for name, path in inputs.modality_paths.items()},
+        path_from(out, inputs.image_path),
+        {name: path_from(out, path) for name, path in inputs.modality_paths.items()},
         inputs.alignments,
         document.classes,
     )
@@ -155,14 +155,6 @@ def _write(out: Path, results: Mapping[str, bytes]) -> None:
     make_folder(out / "surfaces")
     for name, data in results.items():
         write_bytes_atomically(out / name, data)
-
-
-def _path_from(folder: Path, path: str) -> str:
-    """``path`` as seen from ``folder``, with forward slashes; absolute where there is no way between them."""
-    try:
-        return Path(os.path.relpath(path, folder)).as_posix()
-    except ValueError:  # another drive
-        return Path(path).absolute().as_posix()
 
 
 def _summary(session: Session, durations_ms: Mapping[int, Sequence[float]], out: Path) -> list[str]:

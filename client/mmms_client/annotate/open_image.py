@@ -11,7 +11,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 from mmms_client import edits
@@ -31,7 +30,7 @@ from mmms_client.events import Clicked, ClickRemoved, Event, ModalityAligned, Su
 from mmms_client.export_masks.instance_png import encode_instance_png
 from mmms_client.export_masks.palette_png import MAX_ID, encode_palette_png
 from mmms_client.exporting import JOINT_FILE, SESSION_FILE
-from mmms_client.files import write_bytes_atomically
+from mmms_client.files import path_from, write_bytes_atomically
 from mmms_client.geometry import Frame, Region
 from mmms_client.importing import find_masks
 from mmms_client.journal import JOURNAL_FILE, Journal
@@ -332,8 +331,8 @@ class OpenImage:
         surfaces = tuple(replace(s, class_name=project.class_name(s.class_name)) for s in annotation.surfaces)
         document = document_of(
             annotation,
-            _path_from(folder, self.file.path),
-            {name: _path_from(folder, path) for name, path in self.file.modalities.items()},
+            path_from(folder, self.file.path),
+            {name: path_from(folder, path) for name, path in self.file.modalities.items()},
             {m.name: m.alignment for m in self.pictures.modalities if m.alignment is not None},
             project.session_classes(s.class_name for s in surfaces),
         )
@@ -363,11 +362,3 @@ def _is_one_step(event: Event, other: Event, is_redo: bool) -> bool:
         and added.is_for_click
         and clicked.surface_id == added.surface.surface_id
     )
-
-
-def _path_from(folder: Path, path: Path) -> str:
-    """``path`` as seen from ``folder``, with forward slashes; absolute where there is no way between them."""
-    try:
-        return Path(os.path.relpath(path, folder)).as_posix()
-    except ValueError:  # another drive
-        return path.absolute().as_posix()
