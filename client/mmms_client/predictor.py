@@ -151,6 +151,11 @@ def click_inputs(
     return {"point_coords": coords[None], "point_labels": labels[None], "previous_mask": previous}
 
 
+def to_probabilities(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """``mask`` uint8 [1, 1, S, S] of a model to probabilities float32 [S, S] in [0, 1]."""
+    return mask[0, 0].astype(np.float32) * np.float32(1.0 / 255.0)
+
+
 def unknown_modality_message(name: str, contract: ModelContract) -> str:
     known = ", ".join(contract.modality_names) or "none (it is an RGB-only model)"
     return (

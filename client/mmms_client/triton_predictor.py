@@ -33,7 +33,7 @@ from mmms_client.endpoint import Endpoint
 from mmms_client.errors import ContractError, ModelNotReadyError, UsageError
 from mmms_client.foreign_features import FeatureSource, check_features_option, is_foreign, open_feature_source
 from mmms_client.geometry import Frame, Region
-from mmms_client.predictor import Encoded, Modalities, click_inputs, image_key, network_inputs
+from mmms_client.predictor import Encoded, Modalities, click_inputs, image_key, network_inputs, to_probabilities
 from mmms_client.transport import InRegion, Transport
 from mmms_client.triton import AsyncTritonTransport, TritonTransport
 
@@ -164,8 +164,7 @@ class TritonPredictor:
         """See :meth:`mmms_client.predictor.Predictor.encode`. Fills the server's cache, or fetches the features."""
         frame, present, tensors = network_inputs(self._contract, image, modalities, region)
         if self._source is not None:
-            present, features = self._source.features(present, tensors)
-            return Encoded(frame, present, _Payload(PLAIN, self.transport.prepare({"features": features})))
+            return _encoded_elsewhere(self._source, self.transport, frame, present, tensors)
         prepared, key = self.transport.prepare(tensors), image_key(tensors)
         path = self._choose(frame, prepared, key)
         if path == ENSEMBLE:
@@ -291,6 +290,7 @@ class AsyncTritonPredictor:
     ) -> None:
         self.transport = transport
         self._source = source
+        self._blocking: TritonTransport | None = None  # what the source asks
         self.deadline_s = deadline_s
         self._contract = contract
 
@@ -303,16 +303,22 @@ class AsyncTritonPredictor:
         ``features`` is ``ensemble``, ``provider=HOST:PORT`` or ``bundle=FOLDER``.
         """
 
-        def look() -> tuple[ModelContract, FeatureSource | None]:
+        def look() -> tuple[ModelContract, FeatureSource | None, TritonTransport]:
             transport = TritonTransport(url)
-            contract = read_contract(transport)
-            source = foreign_source(features, transport, contract, deadline_s)
-            if source is None:
-                transport.close()  # a source keeps it: the provider's features are fused there
-            return contract, source
+            try:
+                contract = read_contract(transport)
+                return contract, foreign_source(features, transport, contract, deadline_s), transport
+            except BaseException:
+                transport.close()
+                raise
 
-        contract, source = await asyncio.to_thread(look)
-        return cls(AsyncTritonTransport(url), contract, deadline_s, source)
+        contract, source, blocking = await asyncio.to_thread(look)
+        predictor = cls(AsyncTritonTransport(url), contract, deadline_s, source)
+        if source is None:
+            blocking.close()
+        else:  # the provider's features are fused there
+            predictor._blocking = blocking
+        return predictor
 
     @property
     def contract(self) -> ModelContract:
@@ -335,8 +341,7 @@ class AsyncTritonPredictor:
         """What :meth:`encode` does on this side of the wire; the first click then pays for the rest. Thread-safe."""
         frame, present, tensors = network_inputs(self._contract, image, modalities, region)
         if self._source is not None:
-            present, features = self._source.features(present, tensors)
-            return Encoded(frame, present, _Payload(PLAIN, self.transport.prepare({"features": features})))
+            return _encoded_elsewhere(self._source, self.transport, frame, present, tensors)
         payload = _Payload(ENSEMBLE, self.transport.prepare(tensors))
         return Encoded(frame, present, payload, image_key(tensors))
 
@@ -367,6 +372,8 @@ class AsyncTritonPredictor:
     async def close(self) -> None:
         if self._source is not None:
             self._source.close()
+        if self._blocking is not None:
+            self._blocking.close()
         await self.transport.close()
 
     async def __aenter__(self) -> AsyncTritonPredictor:
@@ -376,6 +383,18 @@ class AsyncTritonPredictor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _encoded_elsewhere(
+    source: FeatureSource,
+    transport: Transport | AsyncTritonTransport,
+    frame: Frame,
+    present: tuple[str, ...],
+    tensors: Mapping[str, NDArray[Any]],
+) -> Encoded:
+    """An image whose features another server, or a file, gives; they travel with every click."""
+    present, features = source.features(present, tensors)
+    return Encoded(frame, present, _Payload(PLAIN, transport.prepare({"features": features})))
 
 
 def foreign_source(
@@ -393,8 +412,3 @@ def foreign_source(
             "from with --features provider=HOST:PORT or --features bundle=FOLDER."
         )
     return None
-
-
-def to_probabilities(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """``mask`` uint8 [1, 1, S, S] of the wire to probabilities float32 [S, S] in [0, 1]."""
-    return mask[0, 0].astype(np.float32) * np.float32(1.0 / 255.0)

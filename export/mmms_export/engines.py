@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from mmms_client.clicks import Click
 from mmms_client.contract import ModelContract
 from mmms_client.geometry import Region
-from mmms_client.predictor import Encoded, Modalities, click_inputs, network_inputs
-from mmms_client.triton_predictor import to_probabilities
+from mmms_client.predictor import Encoded, Modalities, click_inputs, network_inputs, to_probabilities
 
 TEMPLATES = Path(__file__).parent / "templates"
 Arrays = dict[str, NDArray[Any]]
