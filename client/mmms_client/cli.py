@@ -253,7 +253,14 @@ def annotate(
 
     app.annotate(
         app.AppRequest(
-            classes=classes, masks=masks, ahead=ahead, port=port, metrics=metrics, opens_browser=not no_browser, **both
+            classes=classes,
+            masks=masks,
+            ahead=ahead,
+            port=port,
+            metrics=metrics,
+            opens_browser=not no_browser,
+            features=features,
+            **both,
         ),
         click.echo,
     )

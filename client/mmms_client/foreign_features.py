@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,11 +24,13 @@ from numpy.typing import NDArray
 
 from mmms_client.contract import ModelContract, TensorSpec
 from mmms_client.errors import ContractError, DataError, ModalityError, ModelNotReadyError, UsageError
+from mmms_client.json_place import Place
 from mmms_client.transport import Transport
 
 PROVIDER, BUNDLE = "provider", "bundle"
 BUNDLE_FILE = "bundle.json"
 BUNDLE_FORMAT = "mmms-bundle-1"
+_FEATURES_FILE = re.compile(r"[0-9a-f]+\.npy")
 Tensors = Mapping[str, NDArray[Any]]
 
 
@@ -204,9 +207,11 @@ class BundleFeatures:
                 f"{', '.join(entry.modalities) or 'none'}) but got {', '.join(present)}; give the same, or none."
             )
         file = self._folder / entry.file
+        if file.is_symlink():
+            raise DataError(f"Expected features in {str(file)!r} but got a link; encode again, or copy the file there.")
         try:
             values = np.load(file, allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise DataError(
                 f"Expected features in {str(file)!r} but got {' '.join(str(error).split())!r}; encode again."
             ) from error
@@ -229,22 +234,42 @@ def contract_key(contract: ModelContract) -> dict[str, Any]:
 
 
 def read_bundle(folder: Path) -> tuple[dict[str, Any], dict[str, BundleEntry]]:
-    """What a bundle was made for, and its images by key. Raises :class:`DataError`."""
+    """What a bundle was made for, and its images by key.
+
+    Raises :class:`DataError`, also for a list that names files outside of its folder.
+    """
     file = folder / BUNDLE_FILE
     try:
-        document = json.loads(file.read_text("utf-8"))
-        if document["format"] != BUNDLE_FORMAT:
-            raise ValueError(f"format {document['format']!r}")
-        entries = {
-            key: BundleEntry(**{**value, "modalities": tuple(value["modalities"])})
-            for key, value in document["images"].items()
-        }
-        return dict(document["made_for"]), entries
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        content = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise DataError(
             f"Expected a bundle in {str(folder)!r} but got {reason!r}; write one with `mmms-client encode --bundle`."
         ) from error
+    top = Place(str(file), "", content, "write it again with `mmms-client encode --bundle`")
+    fields = top.fields(("format", "made_for", "images"))
+    if fields["format"].value != BUNDLE_FORMAT:
+        fields["format"].fail(repr(BUNDLE_FORMAT))
+    made_for = fields["made_for"].fields(("checkpoint_sha256", "resolution"))
+    entries = {key: _entry(place) for key, place in fields["images"].entries().items()}
+    return {
+        "checkpoint_sha256": made_for["checkpoint_sha256"].text(),
+        "resolution": made_for["resolution"].integer(1),
+    }, entries
+
+
+def _entry(place: Place) -> BundleEntry:
+    fields = place.fields(("name", "file", "modalities", "size_bytes", "seconds"))
+    name = fields["file"].text()
+    if not _FEATURES_FILE.fullmatch(name):
+        fields["file"].fail("a file of the bundle's own folder, such as '0123abcd.npy',")
+    return BundleEntry(
+        fields["name"].text(),
+        name,
+        tuple(item.text() for item in fields["modalities"].items()),
+        fields["size_bytes"].integer(0),
+        fields["seconds"].number(),
+    )
 
 
 def check_features_option(features: str, paths: tuple[str, ...]) -> None:

@@ -116,7 +116,11 @@ class TritonPredictor:
         self.transport = transport
         self.deadline_s = deadline_s
         self._contract = read_contract(transport)
-        self._source = foreign_source(features, transport, self._contract, deadline_s)
+        self._source: FeatureSource | None = None
+        if is_foreign(features):
+            self._source = open_feature_source(features, transport, self._contract, deadline_s)
+        else:
+            check_is_whole(transport)
         self._wanted = features
         self._path = None if features == AUTO else features
         self._reason = "" if features == AUTO else "as asked"
@@ -277,8 +281,9 @@ class TritonPredictor:
 
 
 class AsyncTritonPredictor:
-    """The same for an event loop: many sessions at once, cached ensemble only. Cancelling a task cancels its
-    request.
+    """The same for an event loop: many sessions at once, by the cached ensemble or with features from elsewhere.
+
+    Cancelling a task cancels its request.
     """
 
     def __init__(
@@ -286,11 +291,10 @@ class AsyncTritonPredictor:
         transport: AsyncTritonTransport,
         contract: ModelContract,
         deadline_s: float,
-        source: FeatureSource | None = None,
     ) -> None:
         self.transport = transport
-        self._source = source
-        self._blocking: TritonTransport | None = None  # what the source asks
+        self._source: FeatureSource | None = None  # nobody but the server itself
+        self._blocking: TritonTransport | None = None  # what a source asks
         self.deadline_s = deadline_s
         self._contract = contract
 
@@ -303,22 +307,49 @@ class AsyncTritonPredictor:
         ``features`` is ``ensemble``, ``provider=HOST:PORT`` or ``bundle=FOLDER``.
         """
 
-        def look() -> tuple[ModelContract, FeatureSource | None, TritonTransport]:
+        def look() -> ModelContract:
             transport = TritonTransport(url)
             try:
                 contract = read_contract(transport)
-                return contract, foreign_source(features, transport, contract, deadline_s), transport
-            except BaseException:
+                if not is_foreign(features):
+                    check_is_whole(transport)
+                return contract
+            finally:
                 transport.close()
-                raise
 
-        contract, source, blocking = await asyncio.to_thread(look)
-        predictor = cls(AsyncTritonTransport(url), contract, deadline_s, source)
-        if source is None:
+        check_features_option(features, (ENSEMBLE,))
+        contract = await asyncio.to_thread(look)
+        transport = AsyncTritonTransport(url)
+        try:
+            return await cls.over(transport, contract, deadline_s, features)
+        except BaseException:
+            await transport.close()
+            raise
+
+    @classmethod
+    async def over(
+        cls, transport: AsyncTritonTransport, contract: ModelContract, deadline_s: float, features: str = ENSEMBLE
+    ) -> AsyncTritonPredictor:
+        """Over an open connection to a server whose contract is known; errors and ``features`` as in :meth:`connect`.
+
+        The predictor closes ``transport``; who gets an error still has to.
+        """
+        predictor = cls(transport, contract, deadline_s)
+        if not is_foreign(features):
+            return predictor
+        blocking = TritonTransport(transport.endpoint)
+        try:
+            predictor._source = await asyncio.to_thread(open_feature_source, features, blocking, contract, deadline_s)
+        except BaseException:
             blocking.close()
-        else:  # the provider's features are fused there
-            predictor._blocking = blocking
+            raise
+        predictor._blocking = blocking
         return predictor
+
+    @property
+    def description(self) -> str:
+        """Where features come from, for people."""
+        return self._source.description if self._source is not None else f"features: {ENSEMBLE}"
 
     @property
     def contract(self) -> ModelContract:
@@ -397,18 +428,10 @@ def _encoded_elsewhere(
     return Encoded(frame, present, _Payload(PLAIN, transport.prepare({"features": features})))
 
 
-def foreign_source(
-    features: str, transport: Transport, contract: ModelContract, deadline_s: float
-) -> FeatureSource | None:
-    """Where features come from, if not from the server's own ensemble.
-
-    Raises :class:`ModelNotReadyError` if they have to come from elsewhere and nobody said from where.
-    """
-    if is_foreign(features):
-        return open_feature_source(features, transport, contract, deadline_s)
+def check_is_whole(transport: Transport) -> None:
+    """Raise :class:`ModelNotReadyError` where features have to come from elsewhere, and nobody said from where."""
     if not transport.is_model_ready("mmms"):
         raise ModelNotReadyError(
             f"Expected model 'mmms' at {transport.url} but it holds only a part of the stages; say where features come "
             "from with --features provider=HOST:PORT or --features bundle=FOLDER."
         )
-    return None

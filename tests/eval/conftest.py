@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from mmms_client.clicks import Click
 from mmms_client.contract import ModalitySpec, ModelContract
+from mmms_client.errors import DataError
 from mmms_client.geometry import Region
 from mmms_client.predictor import Encoded, Modalities, click_inputs, network_inputs
+from mmms_eval.baselines import VoronoiPredictor
 from mmms_eval.datasets.sample import IGNORE, Sample
 
 SIDE = 32
@@ -99,6 +101,18 @@ class ThermalPredictor:
                 result[:] = self.outside
                 result[place] = self.inside
         return result
+
+
+class Failing(VoronoiPredictor):
+    """Breaks from the third image on."""
+
+    encodes = 0
+
+    def encode(self, *arguments: Any, **named: Any) -> Any:
+        self.encodes += 1
+        if self.encodes >= 3:
+            raise DataError("third image")
+        return super().encode(*arguments, **named)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from mmms_eval.stored import read_evaluation
 from mmms_eval.summary import summarise
 from mmms_eval.surface_simulation import TimedModel
 
-from .conftest import ThermalPredictor, ToyDataset
+from .conftest import Failing, ThermalPredictor, ToyDataset
 
 
 # The numbers ----------------------------------------------------------------------------------------------------------
@@ -308,18 +308,6 @@ def test_the_page_is_written_without_mist_too(toy: ToyDataset, tmp_path: Path) -
 
 
 # Going on, and comparing ----------------------------------------------------------------------------------------------
-class Failing(VoronoiPredictor):
-    """Breaks from the third image on."""
-
-    encodes = 0
-
-    def encode(self, *arguments: Any, **named: Any) -> Any:
-        self.encodes += 1
-        if self.encodes >= 3:
-            raise DataError("third image")
-        return super().encode(*arguments, **named)
-
-
 def with_mist(strategies: tuple[MistStrategy, ...] = ("worst", "random"), **choices: Any) -> EvaluationProtocol:
     mist = MistProtocol(strategies, **{"clicks_per_surface": 3, **choices})
     return EvaluationProtocol(n_max=2, mean_iou_after=(1,), mist=mist)

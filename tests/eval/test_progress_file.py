@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from bench_results import comparable
 from mmms_client.errors import DataError, OutputError, UsageError
 from mmms_eval import report
 from mmms_eval.baselines import VoronoiPredictor
@@ -23,7 +24,7 @@ from mmms_eval.progress_file import ProgressFile
 from mmms_eval.protocol import EvaluationProtocol
 from mmms_eval.runner import evaluate_sample
 
-from .conftest import ThermalPredictor, ToyDataset
+from .conftest import Failing, ThermalPredictor, ToyDataset
 
 IMAGES = 9
 # What the killed process runs. If answers take a moment, the last two images take forever: it never ends by itself.
@@ -72,14 +73,6 @@ def lines(file: Path) -> int:
     return file.read_bytes().count(b"\n") if file.exists() else 0
 
 
-def comparable(file: Path) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(file.read_text())
-    del document["created_utc"]
-    for evaluation in document["evaluations"]:
-        del evaluation["timing"]
-    return document
-
-
 def test_a_run_killed_three_times_ends_like_one_that_was_not(tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed.json", tmp_path / "whole.json"
     partial = tmp_path / "killed.json.partial"
@@ -107,18 +100,6 @@ def test_a_run_killed_three_times_ends_like_one_that_was_not(tmp_path: Path) -> 
 
 
 # In one process -------------------------------------------------------------------------------------------------------
-class Failing(VoronoiPredictor):
-    """Breaks from the third image on."""
-
-    encodes = 0
-
-    def encode(self, *arguments: Any, **named: Any) -> Any:
-        self.encodes += 1
-        if self.encodes >= 3:
-            raise DataError("third image")
-        return super().encode(*arguments, **named)
-
-
 def bench(
     predictor: Any, dataset: ToyDataset, file: Path, protocol: EvaluationProtocol | None = None, **options: Any
 ) -> None:

@@ -4,6 +4,7 @@ that never holds it, and a third one that has only `csnet` and a bundle of featu
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import shutil
@@ -14,7 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from app_client import AppProcess, RefusedError, page_at
 from mmms_client import Click, TritonPredictor
 from mmms_client.cli import run as client
 from mmms_client.errors import ContractError, DataError, ModalityError, ModelNotReadyError
@@ -161,6 +164,38 @@ def test_bundle_is_annotated_and_measured_with_csnet_alone(
     code = client([*arguments, "--url", world.service, "--features", f"bundle={bundle}"])
     assert code == 0, capsys.readouterr().err
     assert (tmp_path / "out" / "joint.png").is_file()
+
+
+def test_the_app_needs_csnet_and_a_bundle_alone(world: World, tmp_path: Path) -> None:
+    bundle, out = tmp_path / "bundle", tmp_path / "out"
+    encode = ["encode", str(world.data), "--bundle", str(bundle), "--url", world.ours]
+    assert client([*encode, "--features", f"provider={world.provider}"]) == 0
+    first = sorted((world.data / "rgb").rglob("*.png"))[0]
+    (tmp_path / "images").mkdir()
+    shutil.copy(first, tmp_path / "images" / "a.png")
+    Image.fromarray(255 - np.asarray(Image.open(first))).save(tmp_path / "images" / "b.png")
+
+    async def scenario(address: str) -> None:
+        async with page_at(address) as page:
+            await page.op("open", index=0)
+            await page.op("click", surface=None, x=40, y=30, positive=True)
+            with TritonPredictor.connect(world.service, f"bundle={bundle}") as predictor:
+                encoded = predictor.encode(np.asarray(Image.open(first)))
+                expected = encoded.frame.to_image(predictor.predict(encoded, [Click(40.0, 30.0)])) >= 0.5
+            assert expected.any() and np.array_equal(page.joint > 0, expected)
+            await page.op("open", index=1)
+            with pytest.raises(RefusedError, match=r"^Expected the features of this image .* but got none; encode it"):
+                await page.op("click", surface=None, x=40, y=30, positive=True)
+            assert page.status["server"] == "ready"
+
+    arguments = [tmp_path / "images", "--out", out, "--url", world.service, "--features"]
+    with AppProcess(*arguments, f"bundle={bundle}") as app:
+        assert app.address, app.lines
+        asyncio.run(scenario(app.address))
+    for features, said in (("bundle=/nowhere", "Expected a bundle in '/nowhere'"), ("plain", "Expected --features")):
+        with AppProcess(*arguments, features) as app:
+            assert app.process.wait(30) in (1, 2) and not app.address
+        assert len(app.lines) == 1 and said in app.lines[0], app.lines
 
 
 def test_what_does_not_fit_is_one_line(world: World, tmp_path: Path) -> None:

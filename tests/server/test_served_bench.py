@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+from bench_results import comparable
 from mmms_client import TritonPredictor
 from mmms_eval.datasets import DATASETS, DatasetOptions
 from mmms_eval.protocol import EvaluationProtocol
@@ -61,15 +60,6 @@ def kill_when(command: Sequence[str], partial: Path, images: int) -> None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
-
-
-def comparable(json_file: Path) -> dict[str, Any]:
-    """What two runs share: all but the time of day and how long it took."""
-    document: dict[str, Any] = json.loads(json_file.read_text())
-    del document["created_utc"]
-    for evaluation in document["evaluations"]:
-        del evaluation["timing"]
-    return document
 
 
 @pytest.mark.timeout(900)

@@ -1,10 +1,11 @@
 """The paper's central claim, measured: does a click network with more sensors need fewer clicks?
 
-One RGB network per seed stands for the paper's public backbone: it is trained first, on RGB alone. From it start all
-networks that are compared, with the same budget, the same scenes in the same order and the same settings; they differ
-in nothing but the modalities (or the switches of Table VII). The RGB-only network among them gets the same budget
-again. Each is measured on scenes that no run has seen, with other shares of invisible borders than it was trained on,
-too. Two controls have modalities that say nothing new: those of another scene, and the grey RGB image.
+One RGB network per seed stands for the paper's public backbone: it is trained first, on RGB alone, from nothing or
+from the image's part of another network. From it start all networks that are compared, with the same budget, the same
+scenes in the same order and the same settings; they differ in nothing but the modalities (or the switches of Table
+VII). The RGB-only network among them gets the same budget again. Each is measured on scenes that no run has seen,
+with other shares of invisible borders than it was trained on, too. Two controls have modalities that say nothing new:
+those of another scene, and the grey RGB image.
 
 Everything is resumable: finished runs and measurements are files in the output folder.
 """
@@ -77,6 +78,7 @@ class ClaimPlan:
     shares: tuple[int, ...] = SHARES
     variants: tuple[Variant, ...] = VARIANTS
     start: Path | None = None  # a trained RGB network instead of base runs
+    base_start: Path | None = None  # whose backbone, ParallelFPN and CSNet base runs start with; None = nothing
     scene_px: int = 256  # side of the held-out scenes
     n_max: int = 20  # clicks per surface
 
@@ -119,7 +121,8 @@ def run_claim(plan: ClaimPlan, config: TrainConfig, report: Report) -> None:
         start = plan.start
         if start is None:
             start = plan.run_folder(BASE, seed)
-            _train(base_config(seeded, plan.base_budget), start, None, tell)
+            base = base_config(seeded, plan.base_budget, plan.base_start is None)
+            _train(base, start, plan.base_start, tell)
         for variant in plan.variants:
             tell(f"-- {variant.name}, seed {seed}")
             _train(variant_config(seeded, variant, plan.budget), plan.run_folder(variant.name, seed), start, tell)
@@ -130,14 +133,16 @@ def run_claim(plan: ClaimPlan, config: TrainConfig, report: Report) -> None:
     group.close()
 
 
-def base_config(config: TrainConfig, budget: int) -> TrainConfig:
-    """The RGB network that stands for a public backbone: features first, then clicks."""
+def base_config(config: TrainConfig, budget: int, is_from_nothing: bool = True) -> TrainConfig:
+    """The RGB network that stands for a public backbone: features first, then clicks; both at once for one that
+    starts from weights.
+    """
     steps = max(1, budget // config.batch_size)
     return dataclasses.replace(
         config,
         modalities=(),
         steps=steps,
-        feature_steps=round(_FEATURE_SHARE * steps) if config.affinity_weight else 0,
+        feature_steps=round(_FEATURE_SHARE * steps) if config.affinity_weight and is_from_nothing else 0,
         warmup_steps=min(50, steps // 10),
         final_share=0.2,  # others go on from it
     )
@@ -169,7 +174,8 @@ def _measure(plan: ClaimPlan, variant: Variant, seed: int, share: int, report: R
     if _is_done(file, checkpoint.sha256, plan.images):
         return
     resolution = checkpoint.training["settings"]["resolution"]
-    model = load_model(checkpoint, resolution).to(ProcessGroup().device)
+    backbone = checkpoint.training["settings"]["backbone_weights"] if checkpoint.config.backbone.is_frozen else None
+    model = load_model(checkpoint, resolution, backbone).to(ProcessGroup().device)
     predictor = TorchPredictor(model, resolution, f"{variant.name}-seed{seed}", checkpoint.sha256)
     protocol = dataclasses.replace(PROTOCOL, n_max=plan.n_max)
     dataset = held_out_scenes(plan, variant, share, predictor)

@@ -107,6 +107,13 @@ def train(
     help="Images of the RGB network that all start from; twice the budget.",
 )
 @click.option("--weights", "start", type=click.Path(path_type=Path), default=None, help="Such a network, instead.")
+@click.option(
+    "--base-weights",
+    "base_start",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Checkpoint with whose backbone, ParallelFPN and CSNet that network begins; from nothing by default.",
+)
 @click.option("--seeds", default="0,1", show_default=True, help="One comparison each.")
 @click.option("--images", type=click.IntRange(min=2), default=100, show_default=True, help="Held-out scenes.")
 @click.option("--shares", default="25,0,10,50", show_default=True, help="Invisible borders when measured, percent.")
@@ -116,6 +123,7 @@ def claim(
     budget: int,
     base_budget: int | None,
     start: Path | None,
+    base_start: Path | None,
     seeds: str,
     images: int,
     shares: str,
@@ -131,7 +139,7 @@ def claim(
     variants = choose_variants(None if only is None else _names(only))
     plan = ClaimPlan(
         out, budget, base_budget or 2 * budget, _numbers("--seeds", seeds), images, _numbers("--shares", shares),
-        variants, start,
+        variants, start, base_start,
     )  # fmt: skip
     run_claim(plan, make_config(options, "claim"), click.echo)
 

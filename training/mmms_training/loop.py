@@ -238,8 +238,8 @@ def load_start(model: MMMS, affinity: AffinityLoss, path: Path) -> None:
     """Take over a checkpoint, or the folder of an earlier run with the heads of its auxiliary loss.
 
     What a network has beyond the one it starts from begins anew: lateral connections, which start at zero, and, after
-    an RGB network, the whole MMFuser. Raises :class:`DataError` if the checkpoint is of another preset, or has other
-    modalities.
+    an RGB network, the whole MMFuser. An RGB network takes of any what has to do with the image and the clicks.
+    Raises :class:`DataError` if the checkpoint is of another preset, or both have modalities and other ones.
     """
     checkpoint = read_checkpoint(path / CHECKPOINT_NAME if path.is_dir() else path)
     ours, theirs = model.config, checkpoint.config
@@ -248,7 +248,7 @@ def load_start(model: MMMS, affinity: AffinityLoss, path: Path) -> None:
         has_lateral=ours.has_lateral,
         backbone=dataclasses.replace(theirs.backbone, is_frozen=ours.backbone.is_frozen),
     )
-    if not theirs.modalities:
+    if not (theirs.modalities and ours.modalities):
         same = dataclasses.replace(same, modalities=ours.modalities, has_effca=ours.has_effca, has_mlp=ours.has_mlp)
     if same != ours:
         raise DataError(

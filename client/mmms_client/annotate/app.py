@@ -15,6 +15,7 @@ from mmms_client.annotate.choosing import InputRequest, project_images, reading
 from mmms_client.annotate.project import FolderLock, Project, read_classes
 from mmms_client.endpoint import Endpoint
 from mmms_client.errors import UsageError
+from mmms_client.foreign_features import BUNDLE, check_features_option, read_bundle
 
 try:
     import aiohttp  # noqa: F401 - only to say at once what is missing
@@ -26,6 +27,7 @@ except ImportError as cause:
 from mmms_client.annotate.metrics_server import MetricsServer
 from mmms_client.annotate.server import AnnotateServer
 from mmms_client.annotate.workplace import Workplace
+from mmms_client.triton_predictor import AUTO, ENSEMBLE
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,14 @@ class AppRequest(InputRequest):
     ahead: int = 2
     opens_browser: bool = True
     metrics: str | None = None
+    features: str = AUTO
 
 
 def annotate(request: AppRequest, say: Callable[[str], None]) -> None:
     """Run the app until it is interrupted. Raises :class:`mmms_client.errors.MMMSError` if it cannot start."""
+    check_features_option(request.features, (AUTO, ENSEMBLE))
+    if request.features.startswith(f"{BUNDLE}="):
+        read_bundle(Path(request.features.partition("=")[2]))  # a broken one is said now, not at each attempt
     images = project_images(request, say)
     lock = FolderLock(Path(request.out))
     try:
@@ -65,6 +71,7 @@ async def _run(request: AppRequest, project: Project, lock: FolderLock, say: Cal
         request.threshold,
         request.deadline_s,
         request.masks,
+        request.features,
     )
     server = AnnotateServer(workplace, request.port)
     metrics = None if request.metrics is None else MetricsServer(workplace.link.metrics, request.metrics)

@@ -20,11 +20,12 @@ from mmms_client.annotate.metrics import CLICK, ENCODE, PREVIEW, Metrics
 from mmms_client.clicks import Click
 from mmms_client.contract import ModelContract
 from mmms_client.endpoint import Endpoint
-from mmms_client.errors import ContractError, ModelNotReadyError, ServerError, ServerUnreachableError
+from mmms_client.errors import ContractError, MMMSError, ModelNotReadyError, ServerUnreachableError
+from mmms_client.foreign_features import is_foreign
 from mmms_client.predictor import Encoded
 from mmms_client.stage_times import StageTimes
 from mmms_client.triton import AsyncTritonTransport
-from mmms_client.triton_predictor import AsyncTritonPredictor, parse_contract
+from mmms_client.triton_predictor import ENSEMBLE, AsyncTritonPredictor, parse_contract
 
 READY, GONE, REPLACED = "ready", "gone", "replaced"
 _HEARTBEAT_S = 3.0
@@ -57,6 +58,7 @@ class ModelLink:
         known: Callable[[], str],
         on_change: Callable[[], None],
         patience_s: float = 20.0,
+        features: str = ENSEMBLE,
     ) -> None:
         """A link that is not connected yet; :meth:`run` does that.
 
@@ -67,9 +69,11 @@ class ModelLink:
             known: names the models that may, for the message when another one answers.
             on_change: called after each change of :attr:`status`.
             patience_s: how long a click waits for a server that is gone.
+            features: ``ensemble``, ``provider=HOST:PORT`` or ``bundle=FOLDER``.
         """
         self.endpoint = Endpoint.of(url)
         self.url, self.deadline_s, self.patience_s = str(self.endpoint), deadline_s, patience_s
+        self._features = features
         self.status, self.text = GONE, f"connecting to {url}"
         self.metrics = Metrics()
         self.contract: ModelContract | None = None
@@ -98,7 +102,7 @@ class ModelLink:
                     await self._check()
                     delay_s = _FIRST_DELAY_S
                     wait_s = _HEARTBEAT_S
-                except ServerError as error:
+                except MMMSError as error:
                     await self._lose(str(error))
                     wait_s, delay_s = delay_s, min(_LONGEST_DELAY_S, 2 * delay_s)
                 self._is_suspect.clear()
@@ -107,21 +111,31 @@ class ModelLink:
             await self._drop()
 
     async def _check(self) -> None:
-        """Read the contract, over a new connection if there is none."""
-        transport = self._predictor.transport if self._predictor else AsyncTritonTransport(self.endpoint)
+        """Read the contract; over a new connection if there is none, or if another model answers now."""
+        if self._predictor is not None:
+            if await self._read_contract(self._predictor.transport) == self.contract:
+                self.judge()
+                return
+            await self._drop()
+        transport = AsyncTritonTransport(self.endpoint)
         try:
-            if not await transport.is_model_ready("mmms", _PROBE_S):
-                raise ModelNotReadyError(f"Expected model 'mmms' to be ready at {self.url} but it is not; see its log.")
-            contract = parse_contract(await transport.configuration("mmms", _PROBE_S), self.url)
+            contract = await self._read_contract(transport)
+            predictor = await AsyncTritonPredictor.over(transport, contract, self.deadline_s, self._features)
         except BaseException:
-            if self._predictor is None:
-                await transport.close()
+            await transport.close()
             raise
-        if self._predictor is None or contract != self.contract:
-            self._predictor = AsyncTritonPredictor(transport, contract, self.deadline_s)
-            self.contract, self._counted = contract, None
-            self.connections += 1
+        self._predictor, self.contract, self._counted = predictor, contract, None
+        self.connections += 1
         self.judge()
+
+    async def _read_contract(self, transport: AsyncTritonTransport) -> ModelContract:
+        """Of the ensemble; of ``csnet`` where features come from elsewhere and the server has no more."""
+        model = "mmms"
+        if not await transport.is_model_ready(model, _PROBE_S):
+            if not (is_foreign(self._features) and await transport.is_model_ready("csnet", _PROBE_S)):
+                raise ModelNotReadyError(f"Expected model 'mmms' to be ready at {self.url} but it is not; see its log.")
+            model = "csnet"
+        return parse_contract(await transport.configuration(model, _PROBE_S), self.url, model)
 
     def judge(self) -> None:
         """Decide again whether the connected model may answer."""

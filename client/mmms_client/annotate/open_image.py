@@ -24,7 +24,7 @@ from mmms_client.annotation_state import Answers
 from mmms_client.box_mask import NOWHERE, Box, BoxMask
 from mmms_client.clicks import Click
 from mmms_client.contract import MAX_CLICKS
-from mmms_client.errors import ServerError, UsageError
+from mmms_client.errors import MMMSError, UsageError
 from mmms_client.event_json import event_entry
 from mmms_client.events import Clicked, ClickRemoved, Event, ModalityAligned, SurfaceAdded
 from mmms_client.export_masks.instance_png import encode_instance_png
@@ -263,7 +263,8 @@ class OpenImage:
 
     # The model ----------------------------------------------------------------------------------------
     async def encoded(self, region: Region | None = None, without: str | None = None) -> Encoded:
-        """The image, or a region of it, as the model takes it. Raises :class:`ServerError` without one."""
+        """The image, or a region of it, as the model takes it. Raises :class:`ServerError` without one,
+        and :class:`DataError` where its features come from a file that has none of it."""
         predictor = await self.link.ready()
         await self.read_again()
         contract = predictor.contract
@@ -289,7 +290,7 @@ class OpenImage:
         except asyncio.CancelledError:
             self.encoded_state = "no"
             raise
-        except ServerError as error:
+        except MMMSError as error:
             self.encoded_state, self.encoded_error = "failed", str(error)
         else:
             self.encoded_state = "ready" if version == self.version else "no"

@@ -26,6 +26,7 @@ from mmms_client.export_masks.formats import load_format
 from mmms_client.exporting import SESSION_FILE, all_losses, open_annotations
 from mmms_client.files import make_folder, write_bytes_atomically
 from mmms_client.journal import JOURNAL_FILE
+from mmms_client.triton_predictor import ENSEMBLE
 
 _MOST_OPEN = 6  # images kept open while no page shows them
 EXPORT_FOLDER = "export"
@@ -53,10 +54,13 @@ class Workplace:
         threshold: float = 0.5,
         deadline_s: float = 30.0,
         masks: str | None = None,
+        features: str = ENSEMBLE,
     ) -> None:
         self.project, self.reading, self.version, self.masks = project, reading, version, masks
         self.ahead, self.threshold = ahead, threshold
-        self.link = ModelLink(url, deadline_s, self._accepts, lambda: ", ".join(self.project.models), self._on_link)
+        self.link = ModelLink(
+            url, deadline_s, self._accepts, lambda: ", ".join(self.project.models), self._on_link, features=features
+        )
         self.pages: set[Viewer] = set()
         self.first_image = 0
         self._images: dict[int, OpenImage] = {}
