@@ -23,7 +23,9 @@ for name in ("mmms_client", "mmms_eval", "mmms_training", "mmms_export", "mmms_s
     for found in pkgutil.walk_packages(package.__path__, name + "."):
         if not found.name.endswith("__main__"):
             importlib.import_module(found.name)
-import sys, onnxruntime, openvino, transformers, skimage, torch.utils.tensorboard  # what they load when they need it
+import sys, onnxruntime, transformers, skimage, torch.utils.tensorboard  # what they load when they need it
+from mmms_export.engines import cpu_precisions
+cpu_precisions()  # OpenVINO's import tells a service of analytics, if it is let
 sys.stdout.write(" ".join(sys.modules))
 """
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -20,13 +22,22 @@ except ImportError:  # outside Triton the engines below are used in process: par
     pb_utils = None
 
 
+def import_openvino() -> ModuleType:
+    """OpenVINO without its telemetry, which would tell a service of analytics of every import.
+
+    Where that package is not there, OpenVINO takes a stub that sends nothing.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # as if it were not installed
+    import openvino
+
+    return openvino
+
+
 class OpenVINOEngine:
     """OpenVINO on the CPU. ``precision`` is `fp32` or `bf16`; a CPU without bf16 runs fp32 and says so."""
 
     def __init__(self, path: Path, precision: str, threads: int | None = None) -> None:
-        import openvino
-
-        core = openvino.Core()
+        core = import_openvino().Core()
         self.precision = precision
         if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             self.precision = "fp32"
