@@ -108,6 +108,13 @@ $(AUDITOR): ; $(PYTHON) -m venv build/audit && build/audit/bin/pip install --qui
 audit: $(VENV)/.dev-stamp $(AUDITOR) ## Known vulnerabilities and licences; exit code 3 from the program if the database was not reached
 	MMMS_FIGURES=$(FIGURES) $(BIN)/python .ci/audit.py $(AUDITOR)
 
+offline: $(VENV)/.dev-stamp ## make test where nothing but loopback exists; fails if anything tried to leave
+	$(BIN)/python tests/reliability/offline.py $(MAKE) test
+
+supply: $(VENV)/.dev-stamp ## Long forms: lowest versions, two exports to the byte, the demo without a network; figures
+	PATH="$(CURDIR)/$(BIN):$$PATH" MMMS_FIGURES=$(FIGURES) $(BIN)/python -m pytest $(TEST_FLAGS) tests/reliability/test_lower_bounds.py \
+		tests/reliability/test_reproducible.py tests/reliability/test_no_network.py
+
 reliability: $(VENV)/.dev-stamp ## The figures that tests kept in FIGURES, into docs/reliability.md
 	$(BIN)/python tests/reliability/page.py $(FIGURES)
 
