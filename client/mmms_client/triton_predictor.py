@@ -15,14 +15,14 @@ the first.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
-import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,18 +30,29 @@ from numpy.typing import NDArray
 from mmms_client.clicks import Click
 from mmms_client.contract import CONTRACT_VERSION, ModelContract
 from mmms_client.endpoint import Endpoint
-from mmms_client.errors import ContractError, ModelNotReadyError, UsageError
+from mmms_client.errors import (
+    ContractError,
+    DeadlineError,
+    ModelNotReadyError,
+    ModelReplacedError,
+    RegionLostError,
+    ServerBusyError,
+    ServerUnreachableError,
+    UsageError,
+)
 from mmms_client.foreign_features import FeatureSource, check_features_option, is_foreign, open_feature_source
 from mmms_client.geometry import Frame, Region
 from mmms_client.predictor import Encoded, Modalities, click_inputs, image_key, network_inputs, to_probabilities
-from mmms_client.transport import InRegion, Transport
+from mmms_client.transport import InRegion, SharedRegion, Transport, served_version
 from mmms_client.triton import AsyncTritonTransport, TritonTransport
+from mmms_client.waiting import PATIENCE_S, Waits, patiently
 
 ENSEMBLE, SHARED_MEMORY, PLAIN, AUTO = "ensemble", "shared-memory", "plain", "auto"
 FEATURE_PATHS = (AUTO, ENSEMBLE, SHARED_MEMORY, PLAIN)
 # A server that was told to stop denies its models for seconds before its port closes and a proxy takes another one.
 # They were there when the contract was read.
-_LEAVING_WAITS_S = (0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0)
+_LEAVING_S = 12.0
+_T = TypeVar("_T")
 _log = logging.getLogger("mmms_client")
 
 
@@ -50,6 +61,7 @@ class _Payload:
     """What an encoded image is on this side of the wire: one of the three."""
 
     path: str
+    version: str  # of the model that it was made for
     prepared: Any = None  # serialised image and modalities, or serialised features
     place: InRegion | None = None
 
@@ -88,11 +100,17 @@ def parse_contract(configuration: Mapping[str, Any], url: str, model: str = "mmm
         )
     try:
         contract = ModelContract.from_parameters(parameters)
+        wanted = str(contract.model_version)
     except (KeyError, TypeError, ValueError) as error:
         raise ContractError(
             f"Expected the parameters of model 'mmms' at {url} to describe it but {error} is missing or broken; "
             "export it again."
         ) from error
+    if served_version(configuration) != wanted:
+        raise ContractError(
+            f"Expected version {wanted} of model {model!r} at {url}, the number of its checkpoint, but the server has "
+            f"{served_version(configuration) or 'any'}; its configuration was edited by hand: export it again."
+        )
     served = {
         t["name"]: (t["data_type"].removeprefix("TYPE_"), tuple(int(d) for d in t["dims"]))
         for t in configuration["input"]
@@ -108,27 +126,51 @@ def parse_contract(configuration: Mapping[str, Any], url: str, model: str = "mmm
     return contract
 
 
-class TritonPredictor:
-    """A click model on a Triton server. Thread-safe. Use it as a context manager, or call :meth:`close`."""
+def check_not_replaced(contract: ModelContract, now: ModelContract, url: str) -> None:
+    """Raise :class:`ModelReplacedError` if ``now`` is another model than the one that work began with."""
+    if not contract.is_same_model(now):
+        raise ModelReplacedError(
+            f"Expected the checkpoint {contract.checkpoint_sha256} ({contract.resolution} px) at {url} to go on but "
+            f"{now.checkpoint_sha256} ({now.resolution} px) is served there now; start the server with the old one, or "
+            "begin anew with the new one."
+        )
 
-    def __init__(self, transport: Transport, features: str = AUTO, deadline_s: float = 30.0) -> None:
+
+class TritonPredictor:
+    """A click model on a Triton server. Thread-safe. Use it as a context manager, or call :meth:`close`.
+
+    A request that meets a server that is gone, starting or busy waits for it, ``patience_s`` at most, and is sent again;
+    the answer is the same. A server that comes back with another checkpoint is refused: each request names the one that
+    it wants.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        features: str = AUTO,
+        deadline_s: float = 30.0,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         check_features_option(features, FEATURE_PATHS)
         self.transport = transport
         self.deadline_s = deadline_s
+        self.patience_s = patience_s
         self._contract = read_contract(transport)
         self._source: FeatureSource | None = None
         if is_foreign(features):
             self._source = open_feature_source(features, transport, self._contract, deadline_s)
         else:
             check_is_whole(transport)
-        self._wanted = features
+        self._version = str(self._contract.model_version)
         self._path = None if features == AUTO else features
         self._reason = "" if features == AUTO else "as asked"
         self._lock = threading.Lock()
         self._regions: weakref.WeakSet[Any] = weakref.WeakSet()
 
     @classmethod
-    def connect(cls, url: str | Endpoint, features: str = AUTO, deadline_s: float = 30.0) -> TritonPredictor:
+    def connect(
+        cls, url: str | Endpoint, features: str = AUTO, deadline_s: float = 30.0, patience_s: float = PATIENCE_S
+    ) -> TritonPredictor:
         """Connect and read the contract.
 
         Args:
@@ -137,6 +179,8 @@ class TritonPredictor:
             features: ``auto``, ``ensemble``, ``shared-memory`` or ``plain``; see the module's text. Or
                 ``provider=HOST:PORT`` or ``bundle=FOLDER``; see :mod:`mmms_client.foreign_features`.
             deadline_s: longest wait for one answer, in seconds.
+            patience_s: longest wait, in seconds, of a later request for a server that is gone, starting or busy. This
+                first connection does not wait.
 
         Raises:
             ServerUnreachableError, ModelNotReadyError, ContractError, DeadlineError: as they say.
@@ -144,7 +188,7 @@ class TritonPredictor:
         """
         transport = TritonTransport(url)
         try:
-            return cls(transport, features, deadline_s)
+            return cls(transport, features, deadline_s, patience_s)
         except BaseException:
             transport.close()
             raise
@@ -168,17 +212,20 @@ class TritonPredictor:
         """See :meth:`mmms_client.predictor.Predictor.encode`. Fills the server's cache, or fetches the features."""
         frame, present, tensors = network_inputs(self._contract, image, modalities, region)
         if self._source is not None:
-            return _encoded_elsewhere(self._source, self.transport, frame, present, tensors)
+            source = self._source
+            return self._patiently(
+                lambda: _encoded_elsewhere(source, self.transport, frame, present, tensors, self._version)
+            )
         prepared, key = self.transport.prepare(tensors), image_key(tensors)
         path = self._choose(frame, prepared, key)
         if path == ENSEMBLE:
             self._fill_cache(frame, prepared, key)
-            return Encoded(frame, present, _Payload(ENSEMBLE, prepared), key)
+            return Encoded(frame, present, _Payload(ENSEMBLE, self._version, prepared), key)
         if path == SHARED_MEMORY:
             payload = self._encode_shared(prepared)
         else:
             answer = self._infer("backbone_fuser", {}, ("features",), prepared=prepared, image_key=key)
-            payload = _Payload(PLAIN, self.transport.prepare(answer))
+            payload = _Payload(PLAIN, self._version, self.transport.prepare(answer))
         return Encoded(frame, present, payload, key)
 
     def predict(
@@ -197,7 +244,8 @@ class TritonPredictor:
     def fused_features(self, present: tuple[str, ...], tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.float16]:
         """The features float16 [1, F] of what :func:`mmms_client.predictor.network_inputs` made: to keep them."""
         if self._source is not None:
-            return self._source.features(present, tensors)[1]
+            source = self._source
+            return self._patiently(lambda: source.features(present, tensors)[1])
         return self._infer("backbone_fuser", tensors, ("features",))["features"]
 
     def close(self) -> None:
@@ -220,15 +268,30 @@ class TritonPredictor:
     def _infer(
         self, model: str, tensors: Mapping[str, NDArray[Any]], outputs: Sequence[str], **rest: Any
     ) -> dict[str, NDArray[Any]]:
-        waits_s = iter(_LEAVING_WAITS_S)
-        while True:
+        def ask() -> dict[str, NDArray[Any]]:
             try:
-                return self.transport.infer(model, tensors, outputs, timeout_s=self.deadline_s, **rest)
-            except ModelNotReadyError:
-                wait_s = next(waits_s, None)
-                if wait_s is None:
-                    raise
-                time.sleep(wait_s)
+                return self._ask(model, tensors, outputs, rest)
+            except RegionLostError:
+                for region in list(self._regions):
+                    region.register()
+                return self._ask(model, tensors, outputs, rest)
+
+        return self._patiently(ask)
+
+    def _ask(
+        self, model: str, tensors: Mapping[str, NDArray[Any]], outputs: Sequence[str], rest: Mapping[str, Any]
+    ) -> dict[str, NDArray[Any]]:
+        return self.transport.infer(
+            model, tensors, outputs, timeout_s=self.deadline_s, version=self._version, **rest
+        )
+
+    def _patiently(self, ask: Callable[[], _T]) -> _T:
+        return patiently(ask, self.patience_s, self._look)
+
+    def _look(self) -> None:
+        """Before a request is sent again: raise if another model is there now."""
+        with contextlib.suppress(ServerUnreachableError, ModelNotReadyError, ServerBusyError, DeadlineError):
+            check_not_replaced(self._contract, read_contract(self.transport), self.transport.url)
 
     def _fill_cache(self, frame: Frame, prepared: Any, key: str) -> None:
         """The click ensemble with nothing but padding: fills the cache and returns only a mask."""
@@ -244,12 +307,9 @@ class TritonPredictor:
 
     def _probe(self, frame: Frame, prepared: Any, key: str) -> tuple[str, str]:
         """Ask for the same image twice: only a cache that really answers counts a hit."""
-        before = self.transport.statistics("backbone_fuser", key).cache_hits
-        self._fill_cache(frame, prepared, key)
-        self._fill_cache(frame, prepared, key)
-        if self.transport.statistics("backbone_fuser", key).cache_hits > before:
+        if self._patiently(lambda: self._hits(frame, prepared, key)):
             return ENSEMBLE, "the server's response cache answers"
-        region = self.transport.shared_region(self._contract.features.size_bytes)
+        region = self._patiently(self._region)
         path = PLAIN
         if region is not None:
             region.close()
@@ -263,9 +323,21 @@ class TritonPredictor:
         )
         return path, "the server's response cache does not answer"
 
+    def _hits(self, frame: Frame, prepared: Any, key: str) -> bool:
+        before = self.transport.statistics("backbone_fuser", key).cache_hits
+        self._fill_cache(frame, prepared, key)
+        self._fill_cache(frame, prepared, key)
+        return self.transport.statistics("backbone_fuser", key).cache_hits > before
+
+    def _region(self) -> SharedRegion | None:
+        region = self.transport.shared_region(self._contract.features.size_bytes)
+        if region is None and not self.transport.is_ready():  # raises if nobody is there
+            raise ModelNotReadyError(f"Expected the server at {self.transport.url} to be ready but it is not; wait.")
+        return region
+
     def _encode_shared(self, prepared: Any) -> _Payload:
         spec = self._contract.features
-        region = self.transport.shared_region(spec.size_bytes)
+        region = self._patiently(self._region)
         if region is None:
             raise UsageError(
                 f"Expected the server at {self.transport.url} to take shared memory but it does not; it must run on "
@@ -275,7 +347,7 @@ class TritonPredictor:
         self._regions.add(region)
         place = InRegion(region, spec.dtype, (1, *spec.shape))
         self._infer("backbone_fuser", {}, ("features",), prepared=prepared, out_regions={"features": place})
-        payload = _Payload(SHARED_MEMORY, None, place)
+        payload = _Payload(SHARED_MEMORY, self._version, None, place)
         weakref.finalize(payload, region.close)
         return payload
 
@@ -283,7 +355,8 @@ class TritonPredictor:
 class AsyncTritonPredictor:
     """The same for an event loop: many sessions at once, by the cached ensemble or with features from elsewhere.
 
-    Cancelling a task cancels its request.
+    Cancelling a task cancels its request. ``patience_s`` as for :class:`TritonPredictor`; who looks for a server that is
+    gone itself gives 0, and is told of that at once. A server that is leaving, starting or busy is waited for anyway.
     """
 
     def __init__(
@@ -291,8 +364,11 @@ class AsyncTritonPredictor:
         transport: AsyncTritonTransport,
         contract: ModelContract,
         deadline_s: float,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.transport = transport
+        self.patience_s = patience_s
+        self._version = str(contract.model_version)
         self._source: FeatureSource | None = None  # nobody but the server itself
         self._blocking: TritonTransport | None = None  # what a source asks
         self.deadline_s = deadline_s
@@ -300,7 +376,11 @@ class AsyncTritonPredictor:
 
     @classmethod
     async def connect(
-        cls, url: str | Endpoint, deadline_s: float = 30.0, features: str = ENSEMBLE
+        cls,
+        url: str | Endpoint,
+        deadline_s: float = 30.0,
+        features: str = ENSEMBLE,
+        patience_s: float = PATIENCE_S,
     ) -> AsyncTritonPredictor:
         """Connect and read the contract; errors as in :meth:`TritonPredictor.connect`. Needs a running event loop.
 
@@ -321,20 +401,25 @@ class AsyncTritonPredictor:
         contract = await asyncio.to_thread(look)
         transport = AsyncTritonTransport(url)
         try:
-            return await cls.over(transport, contract, deadline_s, features)
+            return await cls.over(transport, contract, deadline_s, features, patience_s)
         except BaseException:
             await transport.close()
             raise
 
     @classmethod
     async def over(
-        cls, transport: AsyncTritonTransport, contract: ModelContract, deadline_s: float, features: str = ENSEMBLE
+        cls,
+        transport: AsyncTritonTransport,
+        contract: ModelContract,
+        deadline_s: float,
+        features: str = ENSEMBLE,
+        patience_s: float = PATIENCE_S,
     ) -> AsyncTritonPredictor:
         """Over an open connection to a server whose contract is known; errors and ``features`` as in :meth:`connect`.
 
         The predictor closes ``transport``; who gets an error still has to.
         """
-        predictor = cls(transport, contract, deadline_s)
+        predictor = cls(transport, contract, deadline_s, patience_s)
         if not is_foreign(features):
             return predictor
         blocking = TritonTransport(transport.endpoint)
@@ -372,8 +457,8 @@ class AsyncTritonPredictor:
         """What :meth:`encode` does on this side of the wire; the first click then pays for the rest. Thread-safe."""
         frame, present, tensors = network_inputs(self._contract, image, modalities, region)
         if self._source is not None:
-            return _encoded_elsewhere(self._source, self.transport, frame, present, tensors)
-        payload = _Payload(ENSEMBLE, self.transport.prepare(tensors))
+            return _encoded_elsewhere(self._source, self.transport, frame, present, tensors, self._version)
+        payload = _Payload(ENSEMBLE, self._version, self.transport.prepare(tensors))
         return Encoded(frame, present, payload, image_key(tensors))
 
     async def fill_cache(self, encoded: Encoded) -> None:
@@ -385,20 +470,36 @@ class AsyncTritonPredictor:
         self, encoded: Encoded, clicks: Sequence[Click], previous_mask: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
         """See :meth:`TritonPredictor.predict`."""
+        payload: _Payload = encoded.payload
+        if payload.version != self._version:
+            raise ModelReplacedError(
+                f"Expected an image encoded for the checkpoint {self._contract.checkpoint_sha256} at "
+                f"{self.transport.url} but got one for another model (version {payload.version}); encode it again."
+            )
         tensors = click_inputs(self._contract, encoded.frame, clicks, previous_mask)
-        model = "csnet" if encoded.payload.path == PLAIN else "mmms"
-        waits_s = iter(_LEAVING_WAITS_S)
+        model = "csnet" if payload.path == PLAIN else "mmms"
+        waits = Waits(max(self.patience_s, _LEAVING_S))
         while True:
             try:
                 answer = await self.transport.infer(
-                    model, tensors, ("mask",), encoded.payload.prepared, self.deadline_s, encoded.image_key
+                    model, tensors, ("mask",), payload.prepared, self.deadline_s, encoded.image_key, self._version
                 )
                 return to_probabilities(answer["mask"])
-            except ModelNotReadyError:
-                wait_s = next(waits_s, None)
-                if wait_s is None:
+            except (ServerUnreachableError, ModelNotReadyError, ServerBusyError) as error:
+                is_gone = isinstance(error, ServerUnreachableError)
+                wait_s = waits.next_s()
+                if wait_s is None or (is_gone and not self.patience_s):
                     raise
                 await asyncio.sleep(wait_s)
+                if not isinstance(error, ServerBusyError):
+                    await self._look(model)
+
+    async def _look(self, model: str) -> None:
+        """Before a request is sent again: raise if another model is there now."""
+        url = self.transport.url
+        with contextlib.suppress(ServerUnreachableError, ModelNotReadyError, ServerBusyError, DeadlineError):
+            now = parse_contract(await self.transport.configuration(model), url, model)
+            check_not_replaced(self._contract, now, url)
 
     async def close(self) -> None:
         if self._source is not None:
@@ -422,10 +523,11 @@ def _encoded_elsewhere(
     frame: Frame,
     present: tuple[str, ...],
     tensors: Mapping[str, NDArray[Any]],
+    version: str,
 ) -> Encoded:
     """An image whose features another server, or a file, gives; they travel with every click."""
     present, features = source.features(present, tensors)
-    return Encoded(frame, present, _Payload(PLAIN, transport.prepare({"features": features})))
+    return Encoded(frame, present, _Payload(PLAIN, version, transport.prepare({"features": features})))
 
 
 def check_is_whole(transport: Transport) -> None:

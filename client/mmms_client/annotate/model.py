@@ -20,7 +20,13 @@ from mmms_client.annotate.metrics import CLICK, ENCODE, PREVIEW, Metrics
 from mmms_client.clicks import Click
 from mmms_client.contract import ModelContract
 from mmms_client.endpoint import Endpoint
-from mmms_client.errors import ContractError, MMMSError, ModelNotReadyError, ServerUnreachableError
+from mmms_client.errors import (
+    ContractError,
+    MMMSError,
+    ModelNotReadyError,
+    ModelReplacedError,
+    ServerUnreachableError,
+)
 from mmms_client.foreign_features import is_foreign
 from mmms_client.predictor import Encoded
 from mmms_client.stage_times import StageTimes
@@ -120,7 +126,9 @@ class ModelLink:
         transport = AsyncTritonTransport(self.endpoint)
         try:
             contract = await self._read_contract(transport)
-            predictor = await AsyncTritonPredictor.over(transport, contract, self.deadline_s, self._features)
+            predictor = await AsyncTritonPredictor.over(
+                transport, contract, self.deadline_s, self._features, patience_s=0.0
+            )
         except BaseException:
             await transport.close()
             raise
@@ -203,7 +211,8 @@ class ModelLink:
     ) -> NDArray[np.float32]:
         """Answer a click, before everything that runs ahead. Waits for a server that is gone, then raises.
 
-        Raises :class:`mmms_client.errors.ServerError`.
+        Raises :class:`mmms_client.errors.ServerError`; :class:`ContractError` for a server that was replaced by one
+        of another checkpoint, also while it answered.
         """
         with self._first(), self.metrics.counted(CLICK):
             until_s = time.monotonic() + self.patience_s
@@ -216,6 +225,10 @@ class ModelLink:
                         raise
                     await self._lose(f"the server at {self.url} went away")
                     self._is_suspect.set()
+                except ModelReplacedError:
+                    await self._check()
+                    await self.ready(0.0)  # names both, unless the project knows the other one, too
+                    raise
 
     async def _timed(
         self,
