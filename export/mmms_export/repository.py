@@ -104,10 +104,10 @@ def repository_texts(
     for name in ("backbone", "fuser", "csnet"):
         texts[f"{name}/config.pbtxt"] = _stage_config(specs[name], target, number)
         if target.uses_python_backend:
-            texts[f"{name}/{number}/model.py"] = (TEMPLATES / "model.py").read_text(encoding="utf-8")
+            texts |= _programs(name, number)
     if on_gpu:
         texts["features_to_host/config.pbtxt"] = _handoff_config(contract)
-        texts[f"features_to_host/{number}/model.py"] = (TEMPLATES / "handoff.py").read_text(encoding="utf-8")
+        texts |= _programs("features_to_host", number, "handoff.py")
     encode_steps = [_step(specs["backbone"], number), _step(specs["fuser"], number)]
     if on_gpu:
         encode_steps[1] = _step(specs["fuser"], number, {"features": _DEVICE_FEATURES})
@@ -124,6 +124,12 @@ def repository_texts(
     return texts
 
 
+def _programs(model: str, number: int, program: str = "model.py") -> dict[str, str]:
+    """What the python backend runs, and who watches over it."""
+    files = {"model.py": program, "guard.py": "guard.py"}
+    return {f"{model}/{number}/{name}": (TEMPLATES / file).read_text("utf-8") for name, file in files.items()}
+
+
 def _partial_texts(contract: ModelContract, target: Target, stages: Sequence[str]) -> dict[str, str]:
     texts: dict[str, str] = {}
     number = contract.model_version
@@ -134,7 +140,7 @@ def _partial_texts(contract: ModelContract, target: Target, stages: Sequence[str
         if not target.uses_python_backend:
             texts[f"{name}/config.pbtxt"] += _parameter("precision", target.precision) + "\n"
         if target.uses_python_backend:
-            texts[f"{name}/{number}/model.py"] = (TEMPLATES / "model.py").read_text(encoding="utf-8")
+            texts |= _programs(name, number)
     return texts
 
 
