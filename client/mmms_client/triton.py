@@ -339,7 +339,14 @@ def translated(url: str, model: str | None = None, timeout_s: float | None = Non
         ) from error
 
 
-_NO_MODEL = ("unknown model", "is not found", "no version is available", "not ready", "not at ready", "is not available")
+_NO_MODEL = (
+    "unknown model",
+    "is not found",
+    "no version is available",
+    "not ready",
+    "not at ready",
+    "is not available",
+)
 _DEAD_STAGE = ("stub process", "is not healthy")  # what the python backend says of a model whose process was killed
 
 

@@ -281,9 +281,7 @@ class TritonPredictor:
     def _ask(
         self, model: str, tensors: Mapping[str, NDArray[Any]], outputs: Sequence[str], rest: Mapping[str, Any]
     ) -> dict[str, NDArray[Any]]:
-        return self.transport.infer(
-            model, tensors, outputs, timeout_s=self.deadline_s, version=self._version, **rest
-        )
+        return self.transport.infer(model, tensors, outputs, timeout_s=self.deadline_s, version=self._version, **rest)
 
     def _patiently(self, ask: Callable[[], _T]) -> _T:
         return patiently(ask, self.patience_s, self._look)

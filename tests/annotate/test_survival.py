@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import shutil
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,10 +16,9 @@ from mmms_client.export_masks.instance_png import read_instance_png
 from mmms_client.exporting import open_annotations
 from mmms_client.journal import read_journal
 from mmms_server.process import ServerProcess
+from served_repositories import REPOSITORY, contract_of, write_another_checkpoint
 
 from .conftest import STREET
-
-REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
 
 
 async def settled(predictor: AsyncTritonPredictor) -> dict[str, int]:
@@ -162,11 +159,7 @@ def test_a_server_that_dies_loses_no_click_and_is_found_again(app, tmp_path, ser
 
 def test_another_model_at_the_address_answers_nothing_until_a_person_agrees(app, tmp_path, server_extra) -> None:
     other = tmp_path / "other"
-    shutil.copytree(REPOSITORY, other)
-    config = other / "mmms" / "config.pbtxt"
-    old = next(line for line in config.read_text().splitlines() if "checkpoint_sha256" in line).split('"')[3]
-    new = "f" * 64
-    config.write_text(config.read_text().replace(old, new))
+    old, new = contract_of().checkpoint_sha256, write_another_checkpoint(other).checkpoint_sha256
     first = ServerProcess(REPOSITORY, tmp_path / "log").start()
     second = ServerProcess(other, tmp_path / "log2")
     second.http_port, second.grpc_port, second.metrics_port = first.http_port, first.grpc_port, first.metrics_port
