@@ -363,8 +363,8 @@ def translate(error: InferenceServerException, url: str, model: str | None, time
         return RegionLostError(f"Expected {url} to know a piece of shared memory but it does not: {text}; try again.")
     if any(said in text.lower() for said in _DEAD_STAGE):
         return ModelNotReadyError(
-            f"Expected model {model!r} to run at {url} but a process of it has died ({text}); the server starts it "
-            "again: try again in a moment, and look at the server's log if that does not help."
+            f"Expected model {model!r} to run at {url} but its process has died ({text}); the server ends for that: "
+            "start it again if nobody else does, and look at its log for the reason."
         )
     if any(said in text for said in _NO_MODEL):
         return ModelNotReadyError(

@@ -139,9 +139,9 @@ def check_not_replaced(contract: ModelContract, now: ModelContract, url: str) ->
 class TritonPredictor:
     """A click model on a Triton server. Thread-safe. Use it as a context manager, or call :meth:`close`.
 
-    A request that meets a server that is gone, starting or busy waits for it, ``patience_s`` at most, and is sent again;
-    the answer is the same. A server that comes back with another checkpoint is refused: each request names the one that
-    it wants.
+    A request that meets a server that is gone, starting or busy waits for it, ``patience_s`` at most, and is sent
+    again; the answer is the same. A server that comes back with another checkpoint is refused: each request names the
+    one that it wants.
     """
 
     def __init__(
@@ -353,8 +353,8 @@ class TritonPredictor:
 class AsyncTritonPredictor:
     """The same for an event loop: many sessions at once, by the cached ensemble or with features from elsewhere.
 
-    Cancelling a task cancels its request. ``patience_s`` as for :class:`TritonPredictor`; who looks for a server that is
-    gone itself gives 0, and is told of that at once. A server that is leaving, starting or busy is waited for anyway.
+    Cancelling a task cancels its request. ``patience_s`` as for :class:`TritonPredictor`; who looks itself for a server
+    that is gone gives 0, and is told of that at once. One that is leaving, starting or busy is waited for anyway.
     """
 
     def __init__(
