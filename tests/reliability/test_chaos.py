@@ -277,7 +277,8 @@ def test_a_bench_that_is_killed_again_and_again_gives_the_numbers_of_one_that_wa
     last = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert last.returncode == 0, last.stderr
     assert most == 0 or "resumed:" in last.stderr
-    subprocess.run(bench_command(nano_server.url, images, whole), check=True, capture_output=True, timeout=600)
+    command = bench_command(nano_server.url, images, whole, "--features", "shared-memory")
+    subprocess.run(command, check=True, capture_output=True, timeout=600)
     assert comparable(killed) == comparable(whole)
     assert not drafts(tmp_path) and not Path(f"{killed}.partial").exists()
     check_no_region_is_left(nano_server.url)
