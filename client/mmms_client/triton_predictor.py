@@ -14,7 +14,6 @@ the first.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import threading
@@ -45,19 +44,16 @@ from mmms_client.geometry import Frame, Region
 from mmms_client.predictor import Encoded, Modalities, click_inputs, image_key, network_inputs, to_probabilities
 from mmms_client.transport import InRegion, SharedRegion, Transport, served_version
 from mmms_client.triton import AsyncTritonTransport, TritonTransport
-from mmms_client.waiting import PATIENCE_S, Waits, patiently
+from mmms_client.waiting import PATIENCE_S, patiently
 
 ENSEMBLE, SHARED_MEMORY, PLAIN, AUTO = "ensemble", "shared-memory", "plain", "auto"
 FEATURE_PATHS = (AUTO, ENSEMBLE, SHARED_MEMORY, PLAIN)
-# A server that was told to stop denies its models for seconds before its port closes and a proxy takes another one.
-# They were there when the contract was read.
-_LEAVING_S = 12.0
 _T = TypeVar("_T")
 _log = logging.getLogger("mmms_client")
 
 
 @dataclass(frozen=True)
-class _Payload:
+class Payload:
     """What an encoded image is on this side of the wire: one of the three."""
 
     path: str
@@ -214,25 +210,25 @@ class TritonPredictor:
         if self._source is not None:
             source = self._source
             return self._patiently(
-                lambda: _encoded_elsewhere(source, self.transport, frame, present, tensors, self._version)
+                lambda: encoded_elsewhere(source, self.transport, frame, present, tensors, self._version)
             )
         prepared, key = self.transport.prepare(tensors), image_key(tensors)
         path = self._choose(frame, prepared, key)
         if path == ENSEMBLE:
             self._fill_cache(frame, prepared, key)
-            return Encoded(frame, present, _Payload(ENSEMBLE, self._version, prepared), key)
+            return Encoded(frame, present, Payload(ENSEMBLE, self._version, prepared), key)
         if path == SHARED_MEMORY:
             payload = self._encode_shared(prepared)
         else:
             answer = self._infer("backbone_fuser", {}, ("features",), prepared=prepared, image_key=key)
-            payload = _Payload(PLAIN, self._version, self.transport.prepare(answer))
+            payload = Payload(PLAIN, self._version, self.transport.prepare(answer))
         return Encoded(frame, present, payload, key)
 
     def predict(
         self, encoded: Encoded, clicks: Sequence[Click], previous_mask: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
         """See :meth:`mmms_client.predictor.Predictor.predict`."""
-        payload: _Payload = encoded.payload
+        payload: Payload = encoded.payload
         model = "mmms" if payload.path == ENSEMBLE else "csnet"
         tensors = click_inputs(self._contract, encoded.frame, clicks, previous_mask)
         places = {"features": payload.place} if payload.place else None
@@ -333,7 +329,7 @@ class TritonPredictor:
             raise ModelNotReadyError(f"Expected the server at {self.transport.url} to be ready but it is not; wait.")
         return region
 
-    def _encode_shared(self, prepared: Any) -> _Payload:
+    def _encode_shared(self, prepared: Any) -> Payload:
         spec = self._contract.features
         region = self._patiently(self._region)
         if region is None:
@@ -345,177 +341,12 @@ class TritonPredictor:
         self._regions.add(region)
         place = InRegion(region, spec.dtype, (1, *spec.shape))
         self._infer("backbone_fuser", {}, ("features",), prepared=prepared, out_regions={"features": place})
-        payload = _Payload(SHARED_MEMORY, self._version, None, place)
+        payload = Payload(SHARED_MEMORY, self._version, None, place)
         weakref.finalize(payload, region.close)
         return payload
 
 
-class AsyncTritonPredictor:
-    """The same for an event loop: many sessions at once, by the cached ensemble or with features from elsewhere.
-
-    Cancelling a task cancels its request. ``patience_s`` as for :class:`TritonPredictor`; who looks itself for a server
-    that is gone gives 0, and is told of that at once. One that is leaving, starting or busy is waited for anyway.
-    """
-
-    def __init__(
-        self,
-        transport: AsyncTritonTransport,
-        contract: ModelContract,
-        deadline_s: float,
-        patience_s: float = PATIENCE_S,
-    ) -> None:
-        self.transport = transport
-        self.patience_s = patience_s
-        self._version = str(contract.model_version)
-        self._source: FeatureSource | None = None  # nobody but the server itself
-        self._blocking: TritonTransport | None = None  # what a source asks
-        self.deadline_s = deadline_s
-        self._contract = contract
-
-    @classmethod
-    async def connect(
-        cls,
-        url: str | Endpoint,
-        deadline_s: float = 30.0,
-        features: str = ENSEMBLE,
-        patience_s: float = PATIENCE_S,
-    ) -> AsyncTritonPredictor:
-        """Connect and read the contract; errors as in :meth:`TritonPredictor.connect`. Needs a running event loop.
-
-        ``features`` is ``ensemble``, ``provider=HOST:PORT`` or ``bundle=FOLDER``.
-        """
-
-        def look() -> ModelContract:
-            transport = TritonTransport(url)
-            try:
-                contract = read_contract(transport)
-                if not is_foreign(features):
-                    check_is_whole(transport)
-                return contract
-            finally:
-                transport.close()
-
-        check_features_option(features, (ENSEMBLE,))
-        contract = await asyncio.to_thread(look)
-        transport = AsyncTritonTransport(url)
-        try:
-            return await cls.over(transport, contract, deadline_s, features, patience_s)
-        except BaseException:
-            await transport.close()
-            raise
-
-    @classmethod
-    async def over(
-        cls,
-        transport: AsyncTritonTransport,
-        contract: ModelContract,
-        deadline_s: float,
-        features: str = ENSEMBLE,
-        patience_s: float = PATIENCE_S,
-    ) -> AsyncTritonPredictor:
-        """Over an open connection to a server whose contract is known; errors and ``features`` as in :meth:`connect`.
-
-        The predictor closes ``transport``; who gets an error still has to.
-        """
-        predictor = cls(transport, contract, deadline_s, patience_s)
-        if not is_foreign(features):
-            return predictor
-        blocking = TritonTransport(transport.endpoint)
-        try:
-            predictor._source = await asyncio.to_thread(open_feature_source, features, blocking, contract, deadline_s)
-        except BaseException:
-            blocking.close()
-            raise
-        predictor._blocking = blocking
-        return predictor
-
-    @property
-    def description(self) -> str:
-        """Where features come from, for people."""
-        return self._source.description if self._source is not None else f"features: {ENSEMBLE}"
-
-    @property
-    def contract(self) -> ModelContract:
-        return self._contract
-
-    async def encode(
-        self, image: NDArray[np.uint8], modalities: Modalities | None = None, region: Region | None = None
-    ) -> Encoded:
-        """See :meth:`TritonPredictor.encode`."""
-        if self._source is None:
-            encoded = self.prepare(image, modalities, region)
-        else:  # somebody else's server is asked, or a file is read
-            encoded = await asyncio.to_thread(self.prepare, image, modalities, region)
-        await self.fill_cache(encoded)
-        return encoded
-
-    def prepare(
-        self, image: NDArray[np.uint8], modalities: Modalities | None = None, region: Region | None = None
-    ) -> Encoded:
-        """What :meth:`encode` does on this side of the wire; the first click then pays for the rest. Thread-safe."""
-        frame, present, tensors = network_inputs(self._contract, image, modalities, region)
-        if self._source is not None:
-            return _encoded_elsewhere(self._source, self.transport, frame, present, tensors, self._version)
-        payload = _Payload(ENSEMBLE, self._version, self.transport.prepare(tensors))
-        return Encoded(frame, present, payload, image_key(tensors))
-
-    async def fill_cache(self, encoded: Encoded) -> None:
-        """Let the server do what does not depend on clicks, so that its cache has it."""
-        if encoded.payload.path == ENSEMBLE:
-            await self.predict(encoded, [])
-
-    async def predict(
-        self, encoded: Encoded, clicks: Sequence[Click], previous_mask: NDArray[np.float32] | None = None
-    ) -> NDArray[np.float32]:
-        """See :meth:`TritonPredictor.predict`."""
-        payload: _Payload = encoded.payload
-        if payload.version != self._version:
-            raise ModelReplacedError(
-                f"Expected an image encoded for the checkpoint {self._contract.checkpoint_sha256} at "
-                f"{self.transport.url} but got one for another model (version {payload.version}); encode it again."
-            )
-        tensors = click_inputs(self._contract, encoded.frame, clicks, previous_mask)
-        model = "csnet" if payload.path == PLAIN else "mmms"
-        waits = Waits(max(self.patience_s, _LEAVING_S))
-        while True:
-            try:
-                answer = await self.transport.infer(
-                    model, tensors, ("mask",), payload.prepared, self.deadline_s, encoded.image_key, self._version
-                )
-                return to_probabilities(answer["mask"])
-            except (ServerUnreachableError, ModelNotReadyError, ServerBusyError) as error:
-                is_gone = isinstance(error, ServerUnreachableError)
-                wait_s = waits.next_s()
-                if wait_s is None or (is_gone and not self.patience_s):
-                    raise
-                await asyncio.sleep(wait_s)
-                if not isinstance(error, ServerBusyError):
-                    await self._look(model)
-
-    async def _look(self, model: str) -> None:
-        """Before a request is sent again: raise if another model is there now."""
-        url = self.transport.url
-        with contextlib.suppress(ServerUnreachableError, ModelNotReadyError, ServerBusyError, DeadlineError):
-            now = parse_contract(await self.transport.configuration(model), url, model)
-            check_not_replaced(self._contract, now, url)
-
-    async def close(self) -> None:
-        if self._source is not None:
-            self._source.close()
-        if self._blocking is not None:
-            self._blocking.close()
-        await self.transport.close()
-
-    async def __aenter__(self) -> AsyncTritonPredictor:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-
-def _encoded_elsewhere(
+def encoded_elsewhere(
     source: FeatureSource,
     transport: Transport | AsyncTritonTransport,
     frame: Frame,
@@ -525,7 +356,7 @@ def _encoded_elsewhere(
 ) -> Encoded:
     """An image whose features another server, or a file, gives; they travel with every click."""
     present, features = source.features(present, tensors)
-    return Encoded(frame, present, _Payload(PLAIN, version, transport.prepare({"features": features})))
+    return Encoded(frame, present, Payload(PLAIN, version, transport.prepare({"features": features})))
 
 
 def check_is_whole(transport: Transport) -> None:

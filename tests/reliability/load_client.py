@@ -36,7 +36,7 @@ def annotate(predictor: TritonPredictor, rng: np.random.Generator, count: Count)
     thermal = {"thermal": rng.random((HEIGHT, WIDTH), np.float32)}
     session = Session(predictor, pixels, thermal)
     first = None
-    for surface in [session.add_surface() for _ in range(3)]:
+    for surface in [session.add_surface("it") for _ in range(3)]:
         for _ in range(3):
             x, y = int(rng.integers(WIDTH)), int(rng.integers(HEIGHT))
             began_s = time.monotonic()
@@ -51,7 +51,7 @@ def annotate(predictor: TritonPredictor, rng: np.random.Generator, count: Count)
     clicks = [Click(first.x_px, first.y_px, first.is_positive)]
     answers = [predictor.predict(encoded, clicks).tobytes() for _ in range(2)]
     fresh = Session(predictor, pixels, thermal)
-    fresh.click(fresh.add_surface(), int(first.x_px), int(first.y_px), is_positive=first.is_positive)
+    fresh.click(fresh.add_surface("it"), int(first.x_px), int(first.y_px), is_positive=first.is_positive)
     if answers[0] != answers[1]:
         raise AssertionError("one click, two answers")
     with count.lock:

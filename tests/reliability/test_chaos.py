@@ -94,7 +94,7 @@ class Annotator:
         pixels = rng.integers(0, 256, (120, 160, 3), dtype=np.uint8)
         session = Session(predictor, pixels, {"thermal": rng.random((120, 160), np.float32)})
         masks: list[bytes] = []
-        surfaces = [session.add_surface() for _ in range(2)]
+        surfaces = [session.add_surface("it") for _ in range(2)]
         for x, y in rng.integers(0, 120, (6, 2)):
             session.click(surfaces[len(masks) // 3], int(x), int(y))
             masks.append(session.joint.tobytes())

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 
 from app_client import AppProcess, RefusedError, page_at
-from bench_results import comparable
 from killing import bench_command, check_whole, family, finished_images, seen, stage_process
 from mmms_client import AsyncTritonPredictor, Click, Session, TritonPredictor
 from mmms_client.cli import run as client
@@ -78,6 +77,7 @@ def test_a_server_that_hangs_ends_at_the_deadline_and_the_page_stays_alive(
                     await page.op("click", surface=1, x=100, y=460, positive=True)
                 assert seen(page) == before
                 waiting = page.start("click", surface=1, x=100, y=460, positive=True)
+                await asyncio.sleep(0.5)  # as long as a person takes to think better of it
                 assert (await page.op("undo"))["done"] and (await page.op("redo"))["done"]
                 assert "nothing was changed" in (await waiting)["error"]
                 await page.op("brush", surface=1, points=[[20, 20]], radius=5)
@@ -112,7 +112,7 @@ def test_a_server_that_crawls_gives_the_same_answers(own_server: ServerProcess) 
 
     def clicks(predictor: TritonPredictor, seed: int) -> bytes:
         session = Session(predictor, small_image(seed))
-        surface = session.add_surface()
+        surface = session.add_surface("it")
         for x, y in ((5, 5), (40, 30), (70, 50)):
             session.click(surface, x, y)
         return session.joint.tobytes()
@@ -192,7 +192,7 @@ def test_an_asynchronous_predictor_refuses_another_model(own_server: ServerProce
             assert ours.checkpoint_sha256 in str(caught.value) and theirs.checkpoint_sha256 in str(caught.value)
             await waiting
             async with await AsyncTritonPredictor.connect(own_server.url) as new:
-                with pytest.raises(ModelReplacedError, match="but got one for another model .*; encode it again"):
+                with pytest.raises(ModelReplacedError, match=r"but got one for another model .*; encode it again"):
                     await new.predict(encoded, [Click(5, 5)])
 
     asyncio.run(scenario())
@@ -387,7 +387,7 @@ def test_a_clock_that_is_set_back_hides_no_annotation_from_an_export(
 def test_a_clock_that_jumps_in_the_middle_of_a_session_changes_nothing(
     nano_server: ServerProcess, shift_s: int
 ) -> None:
-    """In a process of its own, whose clock of the day jumps while a request waits: deadlines, waits and answers stay."""
+    """In a process of its own, whose clock of the day jumps in the middle: deadlines, waits and answers stay."""
     program = f"""
 import threading, time
 import numpy as np
@@ -396,7 +396,7 @@ real = time.time
 with TritonPredictor.connect({nano_server.url!r}, deadline_s=20.0) as predictor:
     def masks():
         session = Session(predictor, np.arange(14400, dtype=np.uint8).reshape(60, 80, 3))
-        surface = session.add_surface()
+        surface = session.add_surface("it")
         return [session.click(surface, x, 20) and session.joint.tobytes() for x in (5, 30, 60)]
     before = masks()
     jump = threading.Timer(0.05, lambda: setattr(time, "time", lambda: real() + {shift_s}))

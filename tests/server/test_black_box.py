@@ -181,7 +181,7 @@ def test_the_app_needs_csnet_and_a_bundle_alone(world: World, tmp_path: Path) ->
             await page.op("click", surface=None, x=40, y=30, positive=True)
             with TritonPredictor.connect(world.service, f"bundle={bundle}") as predictor:
                 encoded = predictor.encode(np.asarray(Image.open(first)))
-                expected = encoded.frame.to_image(predictor.predict(encoded, [Click(40.0, 30.0)])) >= 0.5
+                expected = encoded.frame.probabilities_to_image(predictor.predict(encoded, [Click(40.0, 30.0)])) >= 0.5
             assert expected.any() and np.array_equal(page.joint > 0, expected)
             await page.op("open", index=1)
             with pytest.raises(RefusedError, match=r"^Expected the features of this image .* but got none; encode it"):

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmms_client.annotate.metrics import CLICK, ENCODE, PREVIEW, Metrics
+from mmms_client.async_triton_predictor import AsyncTritonPredictor
 from mmms_client.clicks import Click
 from mmms_client.contract import ModelContract
 from mmms_client.endpoint import Endpoint
@@ -31,7 +32,7 @@ from mmms_client.foreign_features import is_foreign
 from mmms_client.predictor import Encoded
 from mmms_client.stage_times import StageTimes
 from mmms_client.triton import AsyncTritonTransport
-from mmms_client.triton_predictor import ENSEMBLE, AsyncTritonPredictor, parse_contract
+from mmms_client.triton_predictor import ENSEMBLE, parse_contract
 
 READY, GONE, REPLACED = "ready", "gone", "replaced"
 _HEARTBEAT_S = 3.0
