@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 from PIL import Image
@@ -153,6 +154,37 @@ def stage_process(server: ServerProcess, stage: str) -> int:
     raise AssertionError(f"no process of {stage}")
 
 
+class Supervisor:
+    """Starts a server again when it ends, as compose, Kubernetes or a person would."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self.server, self.starts = server, 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.05):
+            process = self.server.process
+            if process is not None and process.poll() is not None:
+                self.server.stop()
+                self.server.start()
+                self.starts += 1
+
+    def until_started(self, starts: int) -> None:
+        deadline_s = time.monotonic() + 120
+        while self.starts < starts:
+            assert self._thread.is_alive() and time.monotonic() < deadline_s, "the server did not come back"
+            time.sleep(0.05)
+
+    def __enter__(self) -> Supervisor:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
 def family(pid: int) -> list[int]:
     """A process and all that descend from it."""
     children: dict[int, list[int]] = {}
@@ -166,11 +198,3 @@ def family(pid: int) -> list[int]:
     for one in found:
         found += children.get(one, [])
     return found
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

@@ -29,7 +29,7 @@ def main() -> None:
         with Path(file).open("r+b") as stream:  # in place: it is mapped elsewhere
             stream.write(struct.pack("<q", int(seconds)))
 
-    with TritonPredictor.connect(url, deadline_s=20.0) as predictor:
+    with TritonPredictor.connect(url, deadline_s=20.0, patience_s=120.0) as predictor:
         before = masks(predictor)
         began, began_monotonic = time.time(), time.monotonic()
         timer = threading.Timer(0.05, jump)

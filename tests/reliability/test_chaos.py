@@ -23,7 +23,17 @@ import pytest
 
 from app_client import AppProcess, PageClient, RefusedError, page_at
 from bench_results import comparable
-from killing import STAGES, Survivor, bench_command, check_whole, drafts, finished_images, seen, stage_process
+from killing import (
+    STAGES,
+    Supervisor,
+    Survivor,
+    bench_command,
+    check_whole,
+    drafts,
+    finished_images,
+    seen,
+    stage_process,
+)
 from mmms_client import Session, TritonPredictor
 from mmms_client.exporting import open_annotations
 from mmms_client.journal import read_journal
@@ -39,37 +49,6 @@ SHARED_MEMORY = Path("/dev/shm")
 
 
 # Server and stages --------------------------------------------------------------------------------------
-class Supervisor:
-    """Starts a server again when it ends, as compose, Kubernetes or a person would."""
-
-    def __init__(self, server: ServerProcess) -> None:
-        self.server, self.starts = server, 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def _run(self) -> None:
-        while not self._stop.wait(0.05):
-            process = self.server.process
-            if process is not None and process.poll() is not None:
-                self.server.stop()
-                self.server.start()
-                self.starts += 1
-
-    def until_started(self, starts: int) -> None:
-        deadline_s = time.monotonic() + 120
-        while self.starts < starts:
-            assert self._thread.is_alive() and time.monotonic() < deadline_s, "the server did not come back"
-            time.sleep(0.05)
-
-    def __enter__(self) -> Supervisor:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-
 class Annotator:
     """A blocking session on a thread, again and again the same images and clicks: the same masks, or it has failed."""
 
