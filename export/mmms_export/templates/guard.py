@@ -22,11 +22,11 @@ class Guard:
 
     def __init__(self, stage: str) -> None:
         self._pipe: int | None = None
-        parent = os.getppid()
-        name = Path(f"/proc/{parent}/comm")
-        if not hasattr(os, "pidfd_open") or not name.exists() or "tritonserver" not in name.read_text():
+        try:
+            server = _open_server()
+        except OSError as error:  # no /proc, or a sandbox that forbids it: the stage runs without a guard
+            sys.stderr.write(f"mmms: nobody watches over stage {stage}: {error}\n")
             return
-        server = os.pidfd_open(parent)  # the process itself: its number may be given to another one
         read_end, write_end = os.pipe()
         if os.fork() == 0:
             try:
@@ -49,6 +49,15 @@ class Guard:
     def _say(self, word: bytes) -> None:
         if self._pipe is not None:
             os.write(self._pipe, word)
+
+
+def _open_server() -> int:
+    """The server as a file: unlike its number, that is never another process. Raises ``OSError``."""
+    parent = os.getppid()
+    name = Path(f"/proc/{parent}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    if "tritonserver" not in name or not hasattr(os, "pidfd_open"):
+        raise OSError(f"it was not started by tritonserver but by {name}, or this system is too old")
+    return os.pidfd_open(parent)
 
 
 def _watch(stage: str, server: int, pipe: int) -> None:
