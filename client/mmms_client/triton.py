@@ -367,8 +367,9 @@ def translate(error: InferenceServerException, url: str, model: str | None, time
             "start it again if nobody else does, and look at its log for the reason."
         )
     if any(said in text for said in _NO_MODEL):
+        what = "the server" if model is None else f"model {model!r}"
         return ModelNotReadyError(
-            f"Expected model {model!r} to be ready at {url} but the server says: {text}; look at the server's log, "
+            f"Expected {what} to be ready at {url} but the server says: {text}; look at the server's log, "
             "then run "
             "`mmms-client doctor`."
         )

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -62,13 +63,13 @@ def test_installing_does_not_replace_somebody_elses_server(tmp_path: Path) -> No
 
 def test_shared_memory_of_killed_servers_is_given_back(tmp_path: Path) -> None:
     """What nobody has open and is not of this minute; a live server's is left alone."""
-    names = [f"triton_python_backend_shm_region_{n}" for n in range(3)] + ["mmms-1-2", "somebody-elses"]
+    names = [f"triton_python_backend_shm_region_{uuid4()}" for _ in range(3)] + ["mmms-1-2", "somebody-elses"]
     for name in names:
         (tmp_path / name).write_bytes(bytes(4096))
     later_s = time.time() + 120
     with (tmp_path / names[1]).open("r+b") as stream, mmap.mmap(stream.fileno(), 4096):
         assert remove_orphans(tmp_path, now_s=time.time()) == [], "of this minute: somebody may be starting"
-        assert sorted(remove_orphans(tmp_path, now_s=later_s)) == [names[0], names[2]]
+        assert sorted(remove_orphans(tmp_path, now_s=later_s)) == sorted([names[0], names[2]])
     assert {path.name for path in tmp_path.iterdir()} == set(names) - {names[0], names[2]}
     assert remove_orphans(tmp_path, now_s=later_s) == [names[1]]
 

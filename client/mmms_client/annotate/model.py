@@ -221,7 +221,7 @@ class ModelLink:
                 predictor = await self.ready(max(0.0, until_s - time.monotonic()))
                 try:
                     return await self._timed(predictor, encoded, clicks, previous, timing)
-                except ServerUnreachableError:
+                except (ServerUnreachableError, ModelNotReadyError):  # gone, or about to go
                     if time.monotonic() > until_s:
                         raise
                     await self._lose(f"the server at {self.url} went away")
@@ -306,7 +306,7 @@ class ModelLink:
             try:
                 with self.metrics.counted(PREVIEW):
                     return await self._heard(predictor.predict(encoded, clicks, previous))
-            except ServerUnreachableError:
+            except (ServerUnreachableError, ModelNotReadyError):
                 self._is_suspect.set()
                 raise
             finally:
@@ -333,7 +333,7 @@ class ModelLink:
                 self._others += 1
             if not request.cancelled():
                 error = request.exception()
-                if isinstance(error, ServerUnreachableError):
+                if isinstance(error, ServerUnreachableError | ModelNotReadyError):
                     self._is_suspect.set()
                 if error is not None:
                     raise error
