@@ -97,11 +97,15 @@ def test_commands_and_app_do_with_the_bounds_what_they_do_here(
         images = ["--dataset", "synthetic", "--images", "2", "--n-max", "4"]
         run(*program, "bench", *images, "--json", tmp_path / f"{who}.json", *url)
     maps = [np.asarray(Image.open(tmp_path / who / "joint.png")) for who in ("lowest", "here")]
-    assert maps[0].any() and np.array_equal(*maps)
-    numbers = [
-        json.loads((tmp_path / f"{who}.json").read_text())["evaluations"][0]["images"] for who in ("lowest", "here")
-    ]
-    assert numbers[0] == numbers[1]
+    assert maps[0].any() and (maps[0] != maps[1]).mean() < 1e-4, "a last bit of a logarithm may differ, no more"
+    surfaces = [
+        [surface for image in json.loads((tmp_path / f"{who}.json").read_text())["evaluations"][0]["images"]
+         for surface in image["surfaces"]]
+        for who in ("lowest", "here")
+    ]  # fmt: skip
+    areas, firsts = ([[s[key] for s in some] for some in surfaces] for key in ("area_px", "ious"))
+    assert len(areas[0]) > 5 and np.allclose(*areas, rtol=0.01), "the same scenes"
+    assert abs(np.mean([ious[0] for ious in firsts[0]]) - np.mean([ious[0] for ious in firsts[1]])) < 0.01
     app = subprocess.Popen(
         [client, "annotate", *street, "--out", tmp_path / "app", "--no-browser", *url],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
