@@ -25,7 +25,8 @@ from pathlib import Path
 
 TRIED = 3  # exit code
 _NEW_USER, _NEW_NET = 0x10000000, 0x40000000  # of unshare(2)
-_GET_FLAGS, _SET_FLAGS, _SET_ADDRESS, _UP = 0x8913, 0x8914, 0x8916, 0x1  # of netdevice(7)
+_GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 0x1  # of netdevice(7)
+_SET_ADDRESS, _SET_NETMASK = 0x8916, 0x891C
 
 
 def enter_namespace() -> None:
@@ -47,8 +48,9 @@ def enter_namespace() -> None:
         flags = struct.unpack("16xH14x", fcntl.ioctl(any_socket, _GET_FLAGS, name))[0]
         fcntl.ioctl(any_socket, _SET_FLAGS, struct.pack("16sH14x", b"lo", flags | _UP))
         if own is not None:
-            address = struct.pack("16sH2x4s8x", b"lo:1", socket.AF_INET, socket.inet_aton(own))
-            fcntl.ioctl(any_socket, _SET_ADDRESS, address)
+            for call, value in ((_SET_ADDRESS, own), (_SET_NETMASK, "255.255.255.255")):  # it alone, not its network
+                address = struct.pack("16sH2x4s8x", b"lo:1", socket.AF_INET, socket.inet_aton(value))
+                fcntl.ioctl(any_socket, call, address)
 
 
 def _own_address() -> str | None:
