@@ -69,9 +69,10 @@ def test_loopback_is_there() -> None:
 
 @pytest.mark.slow
 @pytest.mark.server
+@pytest.mark.timeout(1600)
 def test_server_client_and_bench_work_and_call_nobody(server_extra: None, figures) -> None:
     """`make demo` from the server's start to the benchmark's end."""
-    done, tried = offline(sys.executable, "samples/demo.py", timeout_s=280)
+    done, tried = offline(sys.executable, "samples/demo.py", timeout_s=1500)
     assert done.returncode == 0 and tried == 0, done.stdout + done.stderr
     figures("network-demo", attempts_to_leave=tried)
 
