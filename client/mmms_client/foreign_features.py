@@ -11,7 +11,6 @@ Either way the client keeps the features and sends them with every click.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import time
 from collections.abc import Mapping
@@ -22,9 +21,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mmms_client.bounded import read_npy
 from mmms_client.contract import ModelContract, TensorSpec
 from mmms_client.errors import ContractError, DataError, ModalityError, ModelNotReadyError, UsageError
 from mmms_client.json_place import Place
+from mmms_client.json_text import read_json
 from mmms_client.transport import Transport
 
 PROVIDER, BUNDLE = "provider", "bundle"
@@ -210,8 +211,9 @@ class BundleFeatures:
         if file.is_symlink():
             raise DataError(f"Expected features in {str(file)!r} but got a link; encode again, or copy the file there.")
         try:
-            values = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            with file.open("rb") as stream:
+                values = read_npy(stream, file.stat().st_size)
+        except (OSError, ValueError) as error:
             raise DataError(
                 f"Expected features in {str(file)!r} but got {' '.join(str(error).split())!r}; encode again."
             ) from error
@@ -240,8 +242,8 @@ def read_bundle(folder: Path) -> tuple[dict[str, Any], dict[str, BundleEntry]]:
     """
     file = folder / BUNDLE_FILE
     try:
-        content = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(file)
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise DataError(
             f"Expected a bundle in {str(folder)!r} but got {reason!r}; write one with `mmms-client encode --bundle`."

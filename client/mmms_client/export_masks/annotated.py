@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmms_client.boundary import Points, fill_centres, fill_corners, loops, simplify
+from mmms_client.box_mask import BoxMask
 from mmms_client.errors import OutputError
 from mmms_client.events import Surface
 from mmms_client.joint_mask import BACKGROUND, JointMap, Mask, empty_joint_map
@@ -32,6 +33,22 @@ class JointMasks(Mapping[int, Mask]):
 
     def __len__(self) -> int:
         return len(self._ids)
+
+
+class BoxMasks(Mapping[int, Mask]):
+    """Masks that know their box, each made whole when it is asked for, for the same reason."""
+
+    def __init__(self, masks: Mapping[int, BoxMask]) -> None:
+        self._masks = dict(masks)
+
+    def __getitem__(self, surface_id: int) -> Mask:
+        return self._masks[surface_id].whole
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._masks)
+
+    def __len__(self) -> int:
+        return len(self._masks)
 
 
 @dataclass(frozen=True, eq=False)
