@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from mmms_client.bounded import read_npy
 from mmms_client.contract import ModelContract, TensorSpec
 from mmms_client.errors import ContractError, DataError, ModalityError, ModelNotReadyError, UsageError
-from mmms_client.json_place import Place
+from mmms_client.json_place import Place, shown
 from mmms_client.json_text import read_json
+from mmms_client.server_answers import checked, parameters_of, ports_of
 from mmms_client.transport import Transport
 
 PROVIDER, BUNDLE = "provider", "bundle"
@@ -102,12 +103,14 @@ class ProviderFeatures:
     def features(self, present: tuple[str, ...], tensors: Tensors) -> tuple[tuple[str, ...], NDArray[np.float16]]:
         began = time.perf_counter()
         maps = ask_provider(self._provider, tensors["image"], self._deadline_s)
+        for spec in self._contract.backbone_features:
+            checked(maps[spec.name], spec, "backbone", self._provider.url)
         self._seconds += time.perf_counter() - began
         self._bytes += tensors["image"].nbytes + sum(values.nbytes for values in maps.values())
         self._images += 1
         rest = {name: value for name, value in tensors.items() if name != "image"}
         answer = self._transport.infer("fuser", {**maps, **rest}, ("features",), timeout_s=self._deadline_s)
-        return present, answer["features"]
+        return present, checked(answer["features"], self._contract.features, "fuser", self._transport.url)
 
     def close(self) -> None:
         self._provider.close()
@@ -132,25 +135,24 @@ def check_provider(
             f"Expected model 'backbone' to be ready at the provider {provider.url} but it is not; look at its log."
         )
     configuration = provider.configuration("backbone")
-    sides = [tuple(int(d) for d in port["dims"]) for port in configuration["input"]]
+    sides = [shape for _, shape in ports_of(configuration, "input").values()]
     if sides != [(3, resolution, resolution)]:
         raise ContractError(
-            f"Expected a backbone for {resolution} px at {provider.url} but got one for {sides}; export it with "
+            f"Expected a backbone for {resolution} px at {provider.url} but got one for {shown(sides)}; export it with "
             f"--resolution {resolution}."
         )
-    given = {port["name"]: tuple(int(d) for d in port["dims"]) for port in configuration["output"]}
+    given = {name: shape for name, (_, shape) in ports_of(configuration, "output").items()}
     for spec in expected:
         if given.get(spec.name) != spec.shape:
             raise ContractError(
                 f"Expected {spec.name} of shape {list(spec.shape)} from the provider {provider.url} but got "
-                f"{list(given.get(spec.name, ()))}; it serves another backbone."
+                f"{shown(list(given.get(spec.name, ())))}; it serves another backbone."
             )
-    parameters = configuration.get("parameters", {})
-    theirs = str(parameters.get("backbone_sha256", {}).get("string_value", ""))
+    theirs = parameters_of(configuration).get("backbone_sha256", "")
     if theirs and backbone_sha256 and theirs != backbone_sha256:
         raise ContractError(
-            f"Expected the backbone {backbone_sha256[:12]} at the provider {provider.url} but got {theirs[:12]}; ask "
-            "for the weights that the network was trained with."
+            f"Expected the backbone {backbone_sha256[:12]} at the provider {provider.url} but got {shown(theirs[:12])}; "
+            "ask for the weights that the network was trained with."
         )
     return theirs
 

@@ -56,17 +56,29 @@ class Place:
                 )
         return entries
 
+    def having(self, *required: str) -> dict[str, Place]:
+        """The fields of an object of somebody else's, which has at least the required ones."""
+        entries = self.entries()
+        for name in required:
+            if name not in entries:
+                replace(self, path=self._sub(name), value=None).fail("given")
+        return entries
+
     def entries(self) -> dict[str, Place]:
         """The entries of an object with any names."""
         if not isinstance(self.value, dict):
             self.fail("an object")
         return {name: replace(self, path=self._sub(name), value=value) for name, value in self.value.items()}
 
-    def items(self) -> Iterator[Place]:
-        """The items of a list."""
+    def listed(self) -> list[Any]:
+        """The values of a list, whatever they are."""
         if not isinstance(self.value, list):
             self.fail("a list")
-        for index, value in enumerate(self.value):
+        return self.value
+
+    def items(self) -> Iterator[Place]:
+        """The items of a list."""
+        for index, value in enumerate(self.listed()):
             yield replace(self, path=f"{self.path}[{index}]", value=value)
 
     def text(self, may_be_empty: bool = False) -> str:

@@ -157,12 +157,7 @@ def _json(path: str | os.PathLike[str]) -> Any:
 
 def _entries(place: Place, required: Iterable[str]) -> list[dict[str, Place]]:
     """The objects of a list, each with the required entries and whatever else."""
-    found = [(item, item.entries()) for item in place.items()]
-    for item, entries in found:
-        for name in required:
-            if name not in entries:
-                Place(item.file, f"{item.path}.{name}", None).fail("given")
-    return [entries for _, entries in found]
+    return [item.having(*required) for item in place.items()]
 
 
 def _image(image: dict[str, Place], annotations: list[dict[str, Place]], names: dict[int | str, str]) -> AnnotatedImage:
