@@ -24,6 +24,7 @@ from mmms_client.geometry import ASPECT_TOLERANCE
 from mmms_client.json_text import parse_json
 
 ALIGN_FORM = "NAME=stretch or NAME=homography.json"
+_LARGEST = 1e9  # of a homography's numbers
 _MAX_SIDE_PX = 4096  # of a warped map; beyond this a modality sees nothing that the network could use
 _MIN_SIDE_PX = 64  # below, rounding to whole pixels would change the aspect ratio
 
@@ -104,8 +105,11 @@ def homography(matrix: NDArray[np.floating[Any]]) -> Alignment:
     if not np.isfinite(array).all():
         raise ValueError("NaN or inf among the numbers")
     scale = np.abs(array).max()
-    if scale == 0.0 or abs(np.linalg.det(array / scale)) < 1e-15:
-        raise ValueError("a singular matrix")
+    if scale > _LARGEST:
+        raise ValueError(f"numbers above {_LARGEST:g}")
+    with np.errstate(all="ignore"):
+        if scale == 0.0 or not abs(np.linalg.det(array / scale)) >= 1e-15:
+            raise ValueError("a singular matrix")
     return Alignment(tuple(tuple(float(v) for v in row) for row in array))
 
 

@@ -151,8 +151,8 @@ def check_provider(
     theirs = parameters_of(configuration).get("backbone_sha256", "")
     if theirs and backbone_sha256 and theirs != backbone_sha256:
         raise ContractError(
-            f"Expected the backbone {backbone_sha256[:12]} at the provider {provider.url} but got {shown(theirs[:12])}; "
-            "ask for the weights that the network was trained with."
+            f"Expected the backbone {backbone_sha256[:12]} at the provider {provider.url} but got "
+            f"{shown(theirs[:12])}; ask for the weights that the network was trained with."
         )
     return theirs
 

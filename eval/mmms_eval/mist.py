@@ -63,6 +63,9 @@ class ProbabilityModel(Protocol):
         ...
 
 
+_Row = tuple[int, int, int, int]
+
+
 @dataclass(frozen=True)
 class MistClick:
     """One click of the image: where, whose pixel it is (0: background), and which surface it was to refine."""
@@ -112,13 +115,15 @@ class MistAnnotation:
         }
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> MistAnnotation:
-        """Inverse of :meth:`to_json`. Raises ``KeyError`` or ``TypeError`` on nonsense."""
+    def read(cls, place: Place) -> MistAnnotation:
+        """Inverse of :meth:`to_json`. Raises :class:`mmms_client.errors.SessionFormatError`."""
+        fields = place.fields(("strategy", "surfaces", "clicks", "budget"))
+        clicks: tuple[_Row, ...] = read_value(fields["clicks"], tuple[_Row, ...])
         return cls(
-            strategy=document["strategy"],
-            surfaces=tuple(MistSurface(**surface) for surface in document["surfaces"]),
-            clicks=tuple(MistClick(*row) for row in document["clicks"]),
-            budget=document["budget"],
+            strategy=read_value(fields["strategy"], MistStrategy),
+            surfaces=tuple(read_object(surface, MistSurface) for surface in fields["surfaces"].items()),
+            clicks=tuple(MistClick(*row) for row in clicks),
+            budget=fields["budget"].integer(0),
         )
 
 

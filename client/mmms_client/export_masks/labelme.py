@@ -138,7 +138,12 @@ def _mask(shape: dict[str, Place], size_hw: tuple[int, int]) -> Mask:
         shape["shape_type"].fail("'polygon', or 'mask' with two points and the mask")
     (left, top), (right, bottom) = np.rint(rows).astype(int).tolist()
     part = _picture(shape["mask"])
-    if min(left, top) < 0 or part.shape != (bottom - top + 1, right - left + 1) or (bottom, right) >= size_hw:
+    if (
+        min(left, top) < 0
+        or part.shape != (bottom - top + 1, right - left + 1)
+        or bottom >= size_hw[0]
+        or right >= size_hw[1]
+    ):
         shape["points"].fail("the corners of the mask, in the image")
     mask = np.zeros(size_hw, bool)
     mask[top : bottom + 1, left : right + 1] = part

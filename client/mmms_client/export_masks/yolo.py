@@ -90,9 +90,10 @@ def read_yolo(path: str | os.PathLike[str], image_hw: tuple[int, int], classes: 
     try:
         for row in Path(path).read_text("ascii").splitlines():
             number, *shares = row.split()
-            points = np.array(shares, np.float64).reshape(-1, 2) * (image_hw[1], image_hw[0])
-            if len(points) < 3 or not (np.abs(points) <= _FARTHEST * max(image_hw)).all():
+            points = np.array(shares, np.float64).reshape(-1, 2)
+            if len(points) < 3 or not (np.abs(points) <= _FARTHEST).all():
                 raise ValueError(f"a row of {len(points)} point(s), or points far outside")
+            points *= image_hw[1], image_hw[0]
             if int(number) < 0:
                 raise ValueError(f"the class {int(number)}")
             class_name = classes[int(number)] if classes else str(int(number))
