@@ -19,7 +19,7 @@ from mmms_client.bounded import MOST_PIXELS, check_pixels
 from mmms_client.errors import SessionFormatError
 
 _LONGEST = 60  # characters of a wrong value that a message repeats
-_PLAIN_NAME = re.compile(r"[^\W\d][\w-]{0,59}")
+_PLAIN_NAME = re.compile(r"\w[\w.-]{0,59}")
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,14 @@ class Place:
             self.value.encode("utf-8")  # JSON can spell half a character, which no file can hold
         except UnicodeEncodeError:
             self.fail("a text of whole characters")
+        return self.value
+
+    def file_path(self) -> str:
+        """The path of a file, which any file system takes."""
+        parts = self.text().split("/")
+        is_odd = "\0" in self.value or max(len(part.encode("utf-8")) for part in parts) > 255 or len(self.value) > 4000
+        if is_odd:
+            self.fail("the path of a file")
         return self.value
 
     def number(self) -> float:

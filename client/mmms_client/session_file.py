@@ -119,11 +119,11 @@ def _document(root: Place) -> SessionDocument:
     classes = tuple(_class(item) for item in fields["classes"].items()) if "classes" in fields else ()
     surfaces, visits = _surfaces(fields["surfaces"], {c.name for c in classes}, image_hw)
     return SessionDocument(
-        image["path"].text(),
+        image["path"].file_path(),
         image_hw,
         surfaces,
         visits,
-        {name: place.text() for name, place in modalities.items()},
+        {name: place.file_path() for name, place in modalities.items()},
         {name: _alignment(place) for name, place in alignment.items()},
         classes,
         _region(fields["region"], image_hw) if "region" in fields else None,

@@ -45,6 +45,8 @@ from mmms_client.clicks import Click
 from mmms_client.contract import ModelContract
 from mmms_client.errors import UsageError
 from mmms_client.joint_mask import BACKGROUND, JointMap, Mask, empty_joint_map
+from mmms_client.json_place import Place
+from mmms_client.typed_json import read_object, read_value
 from mmms_eval.click_simulation import next_click
 from mmms_eval.datasets.sample import SurfaceTarget
 from mmms_eval.metrics import iou

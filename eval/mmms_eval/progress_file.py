@@ -159,7 +159,8 @@ def _read(lines: bytes, path: Path, settings: Settings) -> dict[str, dict[int, F
         ]
     except ValueError as error:
         raise DataError(
-            f"Expected {str(path)!r} to hold the finished images of an earlier run but got {shown(str(error))}; {advice}."
+            f"Expected {str(path)!r} to hold the finished images of an earlier run but got {shown(str(error))}; "
+            f"{advice}."
         ) from error
     header = places[0].fields(("schema", "schema_version", "settings"))
     if (header["schema"].value, header["schema_version"].value) != (SCHEMA, SCHEMA_VERSION):

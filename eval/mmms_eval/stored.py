@@ -77,7 +77,7 @@ def _read(path: Path) -> dict[str, Any]:
     version = document.get("schema_version")
     if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
         raise DataError(
-            f"Expected a schema version from 1 to {SCHEMA_VERSION} in {str(path)!r} but got {shown(version)}; read it with "
-            "the version of the program that wrote it, or measure again."
+            f"Expected a schema version from 1 to {SCHEMA_VERSION} in {str(path)!r} but got {shown(version)}; read it "
+            "with the version of the program that wrote it, or measure again."
         )
     return document

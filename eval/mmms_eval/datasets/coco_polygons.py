@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mmms_client.joint_mask import Mask
 
 _SCALE = 5
-_FARTHEST = 10  # images that a point may lie outside: the outline takes memory for its length
+_FARTHEST_PX = 10_000  # that a point may lie outside, or ten images: the outline takes memory for its length
 Ints = NDArray[np.int64]
 
 
@@ -27,7 +27,7 @@ def fill_polygons(polygons: Sequence[Sequence[float]], size_hw: tuple[int, int])
     mask: Mask = np.zeros(size_hw, np.bool_)
     for polygon in polygons:
         points = np.asarray(polygon, np.float64).reshape(-1, 2)
-        if not (np.abs(points) <= _FARTHEST * max(size_hw)).all():
+        if not (np.abs(points) <= max(_FARTHEST_PX, 10 * max(size_hw))).all():
             raise ValueError("points far outside of the image")
         mask |= _fill(points, size_hw)
     return mask

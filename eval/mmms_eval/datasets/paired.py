@@ -25,6 +25,7 @@ from mmms_eval.datasets.folder import list_files
 from mmms_eval.datasets.labels import map_ids, read_labels
 from mmms_eval.datasets.sample import IGNORE, DatasetOptions, Sample, shorten
 
+_LONGEST_NAME, _LONGEST_PATH = 200, 2000  # that every file system takes
 DATA_VARIABLE = "MMMS_DATA"
 PUBLISHED_VAL = "published-val"  # the split that published code and tables call "val"
 
@@ -345,7 +346,8 @@ def read_list(card: Card, file: Path) -> list[str]:
 
 def is_below(name: str) -> bool:
     """Whether a name from a file leads to a place below the folder that it is put after."""
-    return name.isprintable() and not name.startswith("/") and ".." not in name.split("/")
+    is_short = max(len(os.fsencode(part)) for part in name.split("/")) <= _LONGEST_NAME and len(name) <= _LONGEST_PATH
+    return name.isprintable() and is_short and not name.startswith("/") and ".." not in name.split("/")
 
 
 def pair_folders(folders: Mapping[str, Path], key_prefix: str = "") -> list[Entry]:

@@ -26,7 +26,7 @@ _COUNTED = {-1: _LINE, -2: -1, -3: -4, -4: -4, -5: -8}  # of ``pickletools``: by
 _LENGTHS = {
     ord(op.code): op.arg.n if op.arg.n >= 0 else _COUNTED[op.arg.n] for op in pickletools.opcodes if op.arg is not None
 }
-_LONG_PUT = ord("r")
+_LONG_PUT, _PAIRS = ord("r"), b"ci"  # the latter have two lines
 
 
 class _ByteType:
@@ -152,7 +152,8 @@ def _check_sizes(data: bytes) -> None:
         at += 1
         count += 1
         if length == _LINE:
-            at = data.find(b"\n", at) + 1 or last + 1
+            for _ in range(2 if data[at - 1] in _PAIRS else 1):
+                at = data.find(b"\n", at) + 1 or last + 1
         elif length < 0:  # as many bytes for a number, and then as many bytes as the number says
             at += int.from_bytes(data[at : at - length], "little") - length
         else:
