@@ -20,18 +20,21 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import bombs
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from mutations import hostile
 
 from mmms_client.errors import MMMSError
 
 MEMORY_BYTES = 1 << 30
+BOMB_BYTES = 400 << 20
+TOLERANT = ("contract of a server", "configuration of a server", "log of a run")  # such text is never theirs
 TIME_S = 10.0
 LONGEST_MESSAGE = 1500
 _FAST = "/dev/shm"  # nothing here has to outlive the process
@@ -135,6 +138,33 @@ def fuzz(reader: Reader, folder: Path, count: int, number: int) -> dict[str, Any
     return counts
 
 
+def feed_bombs(room: str, readers: Sequence[Reader]) -> dict[str, Any]:
+    """Bombs by reader: how many were refused, and the fault of the first that was not."""
+    found: dict[str, Any] = {}
+    by_name = {reader.name: reader for reader in readers}
+    for name, data in bombs.of(room, {reader.name: reader.kind for reader in readers}):
+        reader, counts = by_name[name], found.setdefault(name, {"inputs": 0, "refused": 0})
+        with scratch() as folder:
+            path = folder / reader.file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            reader.seeds(folder)
+            path.write_bytes(data)
+            counts["inputs"] += 1
+            try:
+                ended = outcome(reader, path)
+                assert ended == "refused" or name in TOLERANT, f"{name} took {data[:60]!r} for a file"
+                counts["refused"] += 1
+            except (Exception, TooSlowError) as error:  # noqa: BLE001 - whatever it is, it is what we look for
+                counts["fault"] = f"{data[:200]!r}: " + "".join(traceback.format_exception(error))[-4000:]
+    return found
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=_FAST if Path(_FAST).is_dir() else None) as folder:
+        yield Path(folder)
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("room")
@@ -142,25 +172,23 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--reader", action="append")
     arguments.add_argument("--out", type=Path)
+    arguments.add_argument("--bombs", action="store_true")
     options = arguments.parse_args()
     readers = importlib.import_module(f"{options.room}_readers").READERS
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # of broken metadata, which nobody needs
-    limit_memory()
-    found = {}
-    for reader in readers:
-        if options.reader and reader.name not in options.reader:
-            continue
-        with tempfile.TemporaryDirectory(dir=_FAST if Path(_FAST).is_dir() else None) as scratch:
-            found[reader.name] = fuzz(reader, Path(scratch), options.count, options.seed)
-        if options.out:
-            options.out.write_text(json.dumps(found))
-        else:
-            fault = found[reader.name].pop("fault", "")
-            sys.stdout.write(
-                f"{reader.name}: {found[reader.name]}\n{fault}\n" if fault else f"{reader.name}: {found[reader.name]}\n"
-            )
-            sys.stdout.flush()
+    limit_memory(BOMB_BYTES if options.bombs else MEMORY_BYTES)
+    chosen = [reader for reader in readers if not options.reader or reader.name in options.reader]
+    found: dict[str, Any] = feed_bombs(options.room, chosen) if options.bombs else {}
+    for reader in chosen if not options.bombs else ():
+        with scratch() as folder:
+            found[reader.name] = fuzz(reader, folder, options.count, options.seed)
+    if options.out:
+        options.out.write_text(json.dumps(found))
+        return
+    for name, counts in found.items():
+        fault = counts.pop("fault", "")
+        sys.stdout.write(f"{name}: {counts}\n{fault}")
 
 
 if __name__ == "__main__":

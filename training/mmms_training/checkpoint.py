@@ -132,8 +132,8 @@ def load_model(
     if expected != stored:
         odd = sorted(expected ^ stored)[0]
         raise DataError(
-            f"Expected the weights of preset {shown(checkpoint.config.preset)} in {checkpoint.path} but {shown(odd)} is "
-            "on one side only; the checkpoint belongs to another configuration."
+            f"Expected the weights of preset {shown(checkpoint.config.preset)} in {checkpoint.path} but {shown(odd)} "
+            "is on one side only; the checkpoint belongs to another configuration."
         )
     try:
         model.load_state_dict(checkpoint.weights, strict=False)

@@ -182,7 +182,7 @@ def to_dict(config: TrainConfig) -> dict[str, Any]:
 def _replace(config: Any, name: str, text: str) -> Any:
     names = [f.name for f in dataclasses.fields(config)]
     if name not in names:
-        near = difflib.get_close_matches(name, names, 1)
+        near = difflib.get_close_matches(name[:60], names, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"take one of {', '.join(names)}."
         raise UsageError(f"Expected a setting of {type(config).__name__} but got {shown(name)}; {hint}")
     kind = get_type_hints(type(config))[name]

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from mmms_client.contract import KNOWN_MODALITIES, ModalitySpec
 from mmms_client.errors import ModalityError, UsageError
-from mmms_client.json_place import Place
+from mmms_client.json_place import Place, shown
 from mmms_client.typed_json import read_object
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -114,16 +114,16 @@ def preset(name: str, modalities: Sequence[str] | None = None) -> MMMSConfig:
         ModalityError: a modality that this project has no default specification for.
     """
     if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, 1)
+        near = difflib.get_close_matches(name[:60], PRESETS, 1)
         hint = f"did you mean {near[0]!r}?" if near else "take one of these."
-        raise UsageError(f"Expected a preset ({', '.join(PRESETS)}) but got {name!r}; {hint}")
+        raise UsageError(f"Expected a preset ({', '.join(PRESETS)}) but got {shown(name)}; {hint}")
     config = PRESETS[name]
     if modalities is None:
         return config
     for modality in modalities:
         if modality not in KNOWN_MODALITIES:
             known = ", ".join(KNOWN_MODALITIES)
-            raise ModalityError(f"Expected modalities out of {known} but got {modality!r}; rename it to one of these.")
+            raise ModalityError(f"Expected modalities out of {known} but got {shown(modality)}; rename it to one of these.")
     return dataclasses.replace(config, modalities=_known(*modalities))
 
 
