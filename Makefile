@@ -19,7 +19,7 @@ CLAIM_FLAGS ?=
 REAL ?=
 TEST_FLAGS ?=
 
-.PHONY: help demo setup lint format test test-slow export perf train claim results samples simulate clean
+.PHONY: help demo setup lint format test test-slow fuzz export perf train claim results samples simulate clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -66,6 +66,11 @@ test: $(VENV)/.dev-stamp ## Everything a user would miss, in short form
 
 test-slow: $(VENV)/.dev-stamp ## The long forms too
 	$(call run_rooms)
+
+FUZZ ?= 10000
+fuzz: $(VENV)/.dev-stamp ## FUZZ=10000: hostile files for every reader, requests, answers and messages; hours
+	PATH="$(CURDIR)/$(BIN):$$PATH" MMMS_FIGURES="$${MMMS_FIGURES:-build/reliability}" MMMS_FUZZ=$(FUZZ) \
+		$(BIN)/python -X faulthandler -m pytest $(TEST_FLAGS) tests/reliability/test_hostile_*.py
 
 export: $(VENV)/.dev-stamp ## CHECKPOINT, TARGET, RESOLUTION, OUT: write a model repository, with parity check
 	$(BIN)/mmms-export --checkpoint $(CHECKPOINT) --target $(TARGET) --resolution $(RESOLUTION) --out $(OUT) $(EXPORT_FLAGS)

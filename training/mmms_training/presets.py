@@ -123,7 +123,9 @@ def preset(name: str, modalities: Sequence[str] | None = None) -> MMMSConfig:
     for modality in modalities:
         if modality not in KNOWN_MODALITIES:
             known = ", ".join(KNOWN_MODALITIES)
-            raise ModalityError(f"Expected modalities out of {known} but got {shown(modality)}; rename it to one of these.")
+            raise ModalityError(
+                f"Expected modalities out of {known} but got {shown(modality)}; rename it to one of these."
+            )
     return dataclasses.replace(config, modalities=_known(*modalities))
 
 
