@@ -103,8 +103,8 @@ def one_line(error: BaseException) -> str:
     [
         ("resolution", "1000000"), ("resolution", "-32"), ("resolution", "9" * 5000), ("max_clicks", "1000000000"),
         ("modalities", "[" * 100000), ("modalities", "[{}]"), ("modalities", '[{"name": 5}]'), ("modalities", "{}"),
-        ("modalities", modality(channels=1e9)), ("modalities", modality(minimum=0)), ("modalities", modality(scaling="x")),
-        ("modalities", modality(minimum=float("nan"))), ("modalities", modality(name=TERMINAL)),
+        ("modalities", modality(channels=1e9)), ("modalities", modality(minimum=0)),
+        ("modalities", modality(scaling="x")), ("modalities", modality(minimum=float("nan"))), ("modalities", modality(name=TERMINAL)),
         ("pyramid_shapes", "[[1000000, 1000000, 1000000]]"), ("backbone_shapes", "null"), ("preset", TERMINAL),
         ("checkpoint", "x" * 100000), ("checkpoint_sha256", TERMINAL), ("contract_version", TERMINAL),
     ],
@@ -144,10 +144,7 @@ def sound() -> dict[str, tuple[list[int], str, bytes]]:
 
 def answers(draw: random.Random) -> dict[str, tuple[list[int], str, bytes]]:
     """Outputs of which a part is not what it has to be."""
-    honest = {
-        spec.name: ([1, *spec.shape], spec.dtype, bytes(spec.size_bytes)) for spec in (CONTRACT.mask, CONTRACT.features)
-    }
-    found = copy.deepcopy(honest)
+    found = sound()
     for name in found:
         shape, kind, data = found[name]
         for _ in range(draw.choice((0, 1, 1, 2))):
@@ -176,9 +173,7 @@ def test_answers_that_are_none_are_refused(liar, figures) -> None:
     servicer, url = liar
     draw, refused, taken = random.Random(SEED), 0, 0
     with TritonPredictor.connect(url, "ensemble") as cached, TritonPredictor.connect(url, "plain") as plain:
-        servicer.outputs = {
-            s.name: ([1, *s.shape], s.dtype, bytes(s.size_bytes)) for s in (CONTRACT.mask, CONTRACT.features)
-        }
+        servicer.outputs = sound()
         encoded = cached.encode(IMAGE)
         for _ in range(COUNT):
             servicer.outputs = answers(draw)
