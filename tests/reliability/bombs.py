@@ -99,6 +99,17 @@ def lists_in_lists() -> bytes:
     return pickle.dumps(value, 2)
 
 
+def mat(dimensions: tuple[int, int], content: bytes, kind: int = 2) -> bytes:
+    """A MATLAB file of one matrix, a struct by default, with the name that is looked for."""
+    fields = (
+        struct.pack("<IHH", 0x00040005, 4, 0) + struct.pack("<II", 1, 4) + b"Seg\0" + bytes(4) if kind == 2 else b""
+    )
+    head = struct.pack("<IIII", 6, 8, kind, 0) + struct.pack("<IIii", 5, 8, *dimensions) + struct.pack("<II", 1, 6)
+    body = head + b"GTinst\0\0" + fields + content
+    packed = zlib.compress(struct.pack("<II", 14, len(body)) + body, 9)
+    return b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + struct.pack("<II", 15, len(packed)) + packed
+
+
 class Evil:
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -207,6 +218,11 @@ def eval() -> Iterator[tuple[str, bytes]]:
         yield reader, b"\x80\x04\x8e" + struct.pack("<Q", TERA) + b"."
         yield reader, b"\x80\x05\x96" + struct.pack("<Q", TERA) + b"."
         yield reader, pickle.dumps(Evil(Path("mark-of-a-pickle")))
+
+    yield "instances of SBD", mat((1, 2**30), b"")
+    yield "instances of SBD", mat((1, 1), b"\x0e\0\0\0\xff\xff\xff\x7f" + bytes(64))
+    yield "instances of SBD", mat((20000, 50000), bytes(8), kind=9)
+    yield "instances of SBD", mat((30000, 50000), bytes(1 << 26), kind=9)
 
 
 def training() -> Iterator[tuple[str, bytes]]:

@@ -87,17 +87,22 @@ def limited_time() -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-def outcome(reader: Reader, path: Path) -> str:
-    """``read`` or ``refused``; anything else raises."""
+def outcome(reader: Reader, path: Path, may_run_out: bool = True) -> str:
+    """``read`` or ``refused``; anything else raises. ``may_run_out``: of memory, as long as that is said properly."""
     try:
         with limited_time():
             reader.read(path)
     except MMMSError as error:
         text = str(error)
+        assert may_run_out or not _ran_out(error), f"memory was taken for what is only declared: {text[:300]!r}"
         assert not _CONTROL.search(text), f"more than plain text in the message: {text[:300]!r}"
         assert 0 < len(text) <= LONGEST_MESSAGE, f"a message of {len(text)} characters: {text[:300]!r}"
         return "refused"
     return "read"
+
+
+def _ran_out(error: BaseException | None) -> bool:
+    return error is not None and (isinstance(error, MemoryError) or _ran_out(error.__cause__ or error.__context__))
 
 
 def fuzz(reader: Reader, folder: Path, count: int, number: int) -> dict[str, Any]:
@@ -151,7 +156,7 @@ def feed_bombs(room: str, readers: Sequence[Reader]) -> dict[str, Any]:
             path.write_bytes(data)
             counts["inputs"] += 1
             try:
-                ended = outcome(reader, path)
+                ended = outcome(reader, path, may_run_out=False)
                 assert ended == "refused" or name in TOLERANT, f"{name} took {data[:60]!r} for a file"
                 counts["refused"] += 1
             except (Exception, TooSlowError) as error:  # noqa: BLE001 - whatever it is, it is what we look for
