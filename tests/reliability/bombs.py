@@ -223,6 +223,7 @@ def eval() -> Iterator[tuple[str, bytes]]:
     yield "instances of SBD", mat((1, 1), b"\x0e\0\0\0\xff\xff\xff\x7f" + bytes(64))
     yield "instances of SBD", mat((20000, 50000), bytes(8), kind=9)
     yield "instances of SBD", mat((30000, 50000), bytes(1 << 26), kind=9)
+    yield "instances of SBD", mat((30000, 50000), b"\1\0\4\0aaaa" * (1 << 20), kind=9)
 
 
 def training() -> Iterator[tuple[str, bytes]]:

@@ -148,6 +148,8 @@ def feed_bombs(room: str, readers: Sequence[Reader]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     by_name = {reader.name: reader for reader in readers}
     for name, data in bombs.of(room, {reader.name: reader.kind for reader in readers}):
+        if name not in by_name:  # only some were asked for
+            continue
         reader, counts = by_name[name], found.setdefault(name, {"inputs": 0, "refused": 0})
         with scratch() as folder:
             path = folder / reader.file

@@ -137,7 +137,7 @@ async def honest(address: str) -> PageClient:
         return page
 
 
-@pytest.mark.timeout(0 if COUNT > 1000 else 300)
+@pytest.mark.timeout(0 if COUNT >= 300 else 300)
 def test_the_app_and_its_journal_survive_any_message(nano_server, tmp_path, figures) -> None:
     roots = pictures(tmp_path)
     images = find_images(roots["rgb"], {"thermal": roots["thermal"]}, str(tmp_path / "out"), [])

@@ -170,7 +170,7 @@ def answers(draw: random.Random) -> dict[str, tuple[list[int], str, bytes]]:
     return found
 
 
-@pytest.mark.timeout(0 if COUNT > 1000 else 300)
+@pytest.mark.timeout(0 if COUNT >= 300 else 300)
 def test_answers_that_are_none_are_refused(liar, figures) -> None:
     servicer, url = liar
     draw, refused, taken = random.Random(SEED), 0, 0

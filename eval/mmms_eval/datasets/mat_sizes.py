@@ -6,14 +6,15 @@ its class, its dimensions, its name and what is in it. Source: MathWorks, "MAT-F
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 import zlib
 from collections.abc import Iterator
 
-_HEADER_BYTES, _MATRIX, _COMPRESSED = 128, 14, 15
+_HEADER_BYTES, _MATRIX, _COMPRESSED, _LAST_TYPE = 128, 14, 15, 18
 _STRUCT, _SPARSE, _CLASSES = 2, 5, frozenset((1, 2, 4, *range(5, 16)))  # without objects and functions
-_MOST_BYTES, _MOST_DEPTH = 1 << 30, 8
+_MOST_BYTES, _MOST_DEPTH, _MOST_PARTS = 1 << 30, 8, 100_000
 
 
 def checked_bytes(data: bytes) -> bytes:
@@ -59,6 +60,8 @@ def _elements(whole: bytes | memoryview) -> Iterator[tuple[int, memoryview, memo
         else:
             begin = at + 8
             end = begin + (count if kind == _COMPRESSED else -(-count // 8) * 8)
+        if not 1 <= kind <= _LAST_TYPE:
+            raise ValueError(f"an element of type {kind}")
         if begin + count > len(data):
             raise ValueError("an element that is longer than the file")
         yield kind, data[begin : begin + count], data[at:end]
@@ -67,7 +70,9 @@ def _elements(whole: bytes | memoryview) -> Iterator[tuple[int, memoryview, memo
 
 def _check(content: memoryview, depth: int) -> None:
     """A matrix: as many entries as its dimensions say, at a byte each at least."""
-    parts = list(_elements(content))
+    parts = list(itertools.islice(_elements(content), _MOST_PARTS + 1))
+    if len(parts) > _MOST_PARTS:
+        raise ValueError(f"more than {_MOST_PARTS} parts")
     if not parts:  # MATLAB's way to write []
         return
     if len(parts) < 3 or len(parts[0][1]) != 8 or len(parts[1][1]) % 4 or not depth:
