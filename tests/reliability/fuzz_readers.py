@@ -2,8 +2,9 @@
 
     python fuzz_readers.py client --count 10000 --out found.json [--reader NAME ...] [--seed N]
 
-The process may take a gigabyte of memory more than it has at the beginning, and a reader ten seconds of processor time.
-A reader may return, or raise one of our errors, in one line without control characters; and nothing else, no warning
+First come files that stand for more than they hold (``bombs.py``), then damaged ones (``mutations.py``). A reader has
+ten seconds of processor time, and the process 400 MB more memory than at the beginning; a gigabyte for damaged files.
+It may return, or raise one of our errors, in one line without control characters; and nothing else, no warning
 either. It may not write beside its file. Afterwards the valid files still have to be read.
 """
 
@@ -32,6 +33,11 @@ from mutations import hostile
 
 from mmms_client.errors import MMMSError
 
+ROOMS = {
+    "client": ("client_readers", "mask_readers"),
+    "eval": ("eval_readers",),
+    "training": ("training_readers",),
+}
 MEMORY_BYTES = 1 << 30
 BOMB_BYTES = 400 << 20
 TOLERANT = ("contract of a server", "configuration of a server", "log of a run")  # such text is never theirs
@@ -68,10 +74,13 @@ def _out_of_time(*_: object) -> None:
     raise TooSlowError(f"more than {TIME_S:g} s of processor time")
 
 
-def limit_memory(more_bytes: int = MEMORY_BYTES) -> None:
-    """Let this process take so much more than it has."""
-    pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more_bytes, resource.RLIM_INFINITY))
+def memory_bytes() -> int:
+    """Of addresses that this process has taken."""
+    return int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
+
+
+def limit_memory(most_bytes: int) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (most_bytes, resource.RLIM_INFINITY))
 
 
 @contextmanager
@@ -179,23 +188,25 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--reader", action="append")
     arguments.add_argument("--out", type=Path)
-    arguments.add_argument("--bombs", action="store_true")
     options = arguments.parse_args()
-    readers = importlib.import_module(f"{options.room}_readers").READERS
+    readers = [r for module in ROOMS[options.room] for r in importlib.import_module(module).READERS]
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # of broken metadata, which nobody needs
-    limit_memory(BOMB_BYTES if options.bombs else MEMORY_BYTES)
     chosen = [reader for reader in readers if not options.reader or reader.name in options.reader]
-    found: dict[str, Any] = feed_bombs(options.room, chosen) if options.bombs else {}
-    for reader in chosen if not options.bombs else ():
+    begin_bytes = memory_bytes()
+    limit_memory(begin_bytes + BOMB_BYTES)
+    found: dict[str, Any] = {"bombs": feed_bombs(options.room, chosen), "files": {}}
+    limit_memory(begin_bytes + MEMORY_BYTES)
+    for reader in chosen if options.count else ():
         with scratch() as folder:
-            found[reader.name] = fuzz(reader, folder, options.count, options.seed)
+            found["files"][reader.name] = fuzz(reader, folder, options.count, options.seed)
     if options.out:
         options.out.write_text(json.dumps(found))
         return
-    for name, counts in found.items():
-        fault = counts.pop("fault", "")
-        sys.stdout.write(f"{name}: {counts}\n{fault}")
+    for kind, rows in found.items():
+        for name, counts in rows.items():
+            fault = counts.pop("fault", "")
+            sys.stdout.write(f"{kind}: {name}: {counts}\n{fault}")
 
 
 if __name__ == "__main__":
