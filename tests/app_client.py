@@ -40,6 +40,7 @@ class PageClient:
         self.status: dict[str, Any] = {}
         self.hello: dict[str, Any] = {}
         self.joint: np.ndarray | None = None
+        self.under_way = ""  # for whoever kills the app: what it was doing
         self._replies: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._seq = itertools.count(1)
         self._news = asyncio.Condition()

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mmms_client.annotation import Annotation, Answer
+    from mmms_client.async_triton_predictor import AsyncTritonPredictor
     from mmms_client.clicks import Click
     from mmms_client.contract import ModalitySpec, ModelContract
     from mmms_client.errors import (
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         MMMSError,
         ModalityError,
         ModelNotReadyError,
+        ModelReplacedError,
         OutputError,
         ServerBusyError,
         ServerError,
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
     from mmms_client.readers import read_image, read_modality
     from mmms_client.session import AsyncPredictor, AsyncSession, Session
     from mmms_client.session_file import SessionDocument, read_session, replay, write_session
-    from mmms_client.triton_predictor import AsyncTritonPredictor, TritonPredictor
+    from mmms_client.triton_predictor import TritonPredictor
 
 _HOMES = {
     "annotation": ("Annotation", "Answer"),
@@ -64,6 +66,7 @@ _HOMES = {
         "MMMSError",
         "ModalityError",
         "ModelNotReadyError",
+        "ModelReplacedError",
         "OutputError",
         "ServerBusyError",
         "ServerError",
@@ -78,7 +81,8 @@ _HOMES = {
     "readers": ("read_image", "read_modality"),
     "session": ("AsyncPredictor", "AsyncSession", "Session"),
     "session_file": ("SessionDocument", "read_session", "replay", "write_session"),
-    "triton_predictor": ("AsyncTritonPredictor", "TritonPredictor"),
+    "async_triton_predictor": ("AsyncTritonPredictor",),
+    "triton_predictor": ("TritonPredictor",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -102,6 +106,7 @@ __all__ = [
     "ModalitySpec",
     "ModelContract",
     "ModelNotReadyError",
+    "ModelReplacedError",
     "OutputError",
     "Predictor",
     "Region",

@@ -27,7 +27,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -36,7 +36,7 @@ from mmms_client.json_place import Place
 from mmms_client.json_text import parse_json
 from mmms_client.typed_json import read_value
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2  # 2: models are numbered by their checkpoint
 MAX_CLICKS = 64  # P: clicks per surface that fit one request; the rest of the list is padding
 CLICK_BATCH = 8  # clicks that the server may run together in one forward pass of `csnet`
 _LARGEST_SIDE, _MOST_MODALITIES, _LONGEST_TEXT = 8192, 64, 1000  # of what a server may say of its network
@@ -45,12 +45,24 @@ _NAME, _DIGEST = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}"), re.compile(r"[0-9
 Scaling = Literal["linear", "log", "percentile"]
 Resampling = Literal["bilinear", "nearest"]
 
+_VERSION_DIGITS = 15  # 60 bits
 _NUMPY_DTYPES: dict[str, type[np.generic]] = {
     "UINT8": np.uint8,
     "INT32": np.int32,
     "FP16": np.float16,
     "FP32": np.float32,
 }
+
+
+def model_version(checkpoint_sha256: str) -> int:
+    """The first 15 hexadecimal digits of a checkpoint's hash as a number, at least 1: Triton takes positive int64.
+
+    Triton keeps cached answers by version and lets a request name the one that it wants. Numbered by their weights,
+    models cannot answer for one another, nor get features from a cache that others filled.
+
+    Raises ``ValueError`` for what is no hash.
+    """
+    return max(1, int(checkpoint_sha256[:_VERSION_DIGITS], 16))
 
 
 @dataclass(frozen=True)
@@ -129,6 +141,17 @@ class ModelContract:
             if spec.name == name:
                 return spec
         raise KeyError(name)
+
+    @property
+    def model_version(self) -> int:
+        """The number of the served models' version directories: who asks for it cannot be answered by another
+        checkpoint. See :func:`model_version`.
+        """
+        return model_version(self.checkpoint_sha256)
+
+    def is_same_model(self, other: ModelContract) -> bool:
+        """Whether answers of the two may be mixed: the same weights behind the same tensors, on any engine."""
+        return replace(other, engine=self.engine, precision=self.precision, checkpoint=self.checkpoint) == self
 
     @property
     def features_length(self) -> int:

@@ -16,7 +16,9 @@
         ├── AccessError          a token, a method or a certificate was refused, on either side
         ├── ModelNotReadyError
         ├── ContractError        a server that is not ours, or speaks another version
+        │   └── ModelReplacedError   another checkpoint answers than the one that work began with
         ├── ServerBusyError      the queue is full; the same call may work later
+        ├── RegionLostError      shared memory that the server forgot; callers never see it
         └── DeadlineError        no answer in time
 
 Every message is one line: what was expected, what came, what to do. Foreign exceptions are translated once,
@@ -86,8 +88,16 @@ class ContractError(ServerError):
     """The server answers, but does not speak this contract."""
 
 
+class ModelReplacedError(ContractError):
+    """Another checkpoint is served now than the one that work began with; nothing of it was mixed in."""
+
+
 class ServerBusyError(ServerError):
     """The server refused the request because its queue is full; the same call may succeed later."""
+
+
+class RegionLostError(ServerError):
+    """The server does not know a piece of shared memory: it was started anew since. Callers register it again."""
 
 
 class DeadlineError(ServerError):

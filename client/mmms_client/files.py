@@ -19,6 +19,7 @@ from mmms_client.errors import OutputError
 
 _ADVICE = {
     errno.ENOSPC: "free some space there or choose another folder",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f) or choose another folder",
     errno.EDQUOT: "free some of your quota there or choose another folder",
     errno.EACCES: "choose a folder that you may write to",
     errno.EPERM: "choose a folder that you may write to",
@@ -29,6 +30,7 @@ _ADVICE = {
     errno.EEXIST: "remove what lies there or choose another name",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
+_DRAFT_BYTES, _DRAFT_SUFFIX = 8, ".part"
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
@@ -50,7 +52,7 @@ def write_bytes_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     target = Path(os.path.realpath(path))  # a link keeps pointing where it did
     if target.is_dir():
         raise OutputError(write_problem(path, "file", IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))))
-    draft = target.with_name(f".{secrets.token_hex(8)}.part")
+    draft = target.with_name(f".{secrets.token_hex(_DRAFT_BYTES)}{_DRAFT_SUFFIX}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         try:
@@ -91,6 +93,13 @@ def path_from(folder: Path, path: str | os.PathLike[str]) -> str:
         return Path(os.path.relpath(path, folder)).as_posix()
     except ValueError:  # another drive
         return Path(path).absolute().as_posix()
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove what a process that was killed had begun to write below ``folder``. Nobody may be writing there."""
+    for draft in folder.rglob(f".{_DRAFT_BYTES * 2 * '[0-9a-f]'}{_DRAFT_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            draft.unlink()
 
 
 def sync_folder(folder: Path) -> None:

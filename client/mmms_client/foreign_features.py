@@ -27,7 +27,7 @@ from mmms_client.errors import ContractError, DataError, ModalityError, ModelNot
 from mmms_client.json_place import Place, shown
 from mmms_client.json_text import read_json
 from mmms_client.server_answers import checked, parameters_of, ports_of
-from mmms_client.transport import Transport
+from mmms_client.transport import Transport, served_version
 
 PROVIDER, BUNDLE = "provider", "bundle"
 BUNDLE_FILE = "bundle.json"
@@ -81,6 +81,7 @@ class ProviderFeatures:
 
     def __init__(self, provider: Transport, transport: Transport, contract: ModelContract, deadline_s: float) -> None:
         check_provider(provider, contract.backbone_features, contract.resolution, contract.backbone_sha256)
+        self._backbone_version = served_version(provider.configuration("backbone"))
         if not transport.is_model_ready("fuser"):
             raise ModelNotReadyError(
                 f"Expected model 'fuser' at {transport.url}, which fuses the provider's features, but it is not ready; "
@@ -102,23 +103,32 @@ class ProviderFeatures:
 
     def features(self, present: tuple[str, ...], tensors: Tensors) -> tuple[tuple[str, ...], NDArray[np.float16]]:
         began = time.perf_counter()
-        maps = ask_provider(self._provider, tensors["image"], self._deadline_s)
+        maps = ask_provider(self._provider, tensors["image"], self._deadline_s, self._backbone_version)
         for spec in self._contract.backbone_features:
             checked(maps[spec.name], spec, "backbone", self._provider.url)
         self._seconds += time.perf_counter() - began
         self._bytes += tensors["image"].nbytes + sum(values.nbytes for values in maps.values())
         self._images += 1
         rest = {name: value for name, value in tensors.items() if name != "image"}
-        answer = self._transport.infer("fuser", {**maps, **rest}, ("features",), timeout_s=self._deadline_s)
+        answer = self._transport.infer(
+            "fuser",
+            {**maps, **rest},
+            ("features",),
+            timeout_s=self._deadline_s,
+            version=str(self._contract.model_version),
+        )
         return present, checked(answer["features"], self._contract.features, "fuser", self._transport.url)
 
     def close(self) -> None:
         self._provider.close()
 
 
-def ask_provider(provider: Transport, image: NDArray[np.uint8], deadline_s: float) -> dict[str, NDArray[np.float16]]:
-    """F1..F4 by name, float16 [1, D, h, w], of an image uint8 [1, 3, S, S]."""
-    return provider.infer("backbone", {"image": image}, ("F1", "F2", "F3", "F4"), timeout_s=deadline_s)
+def ask_provider(
+    provider: Transport, image: NDArray[np.uint8], deadline_s: float, version: str = ""
+) -> dict[str, NDArray[np.float16]]:
+    """F1..F4 by name, float16 [1, D, h, w], of an image uint8 [1, 3, S, S]; of this version of ``backbone`` only."""
+    names = ("F1", "F2", "F3", "F4")
+    return provider.infer("backbone", {"image": image}, names, timeout_s=deadline_s, version=version)
 
 
 def check_provider(

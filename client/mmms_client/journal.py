@@ -171,6 +171,11 @@ class Journal:
             sync_folder(path.parent)
         return journal, history
 
+    @property
+    def length_bytes(self) -> int:
+        """Of what is on disk and counts; it never shrinks."""
+        return self._length
+
     def append(self, entry: Mapping[str, Any]) -> None:
         """Write one line and wait until it is on the disk.
 

@@ -26,11 +26,21 @@ class ModelStatistics:
     compute_ns: int  # summed over the requests, input and output copies included
 
 
+def served_version(configuration: Mapping[str, Any]) -> str:
+    """The one version that a model's configuration (JSON-like data) lets the server load; empty if it names none."""
+    versions = configuration.get("version_policy", {}).get("specific", {}).get("versions", [])
+    return str(versions[0]) if len(versions) == 1 else ""
+
+
 class SharedRegion(Protocol):
     """A piece of memory that the server can read and write. Owned by the transport that made it."""
 
     @property
     def size_bytes(self) -> int: ...
+
+    def register(self) -> None:
+        """Tell the server of it, again if it was started anew; what is in the memory stays."""
+        ...
 
     def close(self) -> None:
         """Unregister and free. Only after the last request that uses it has ended."""
@@ -84,10 +94,13 @@ class Transport(Protocol):
         out_regions: Mapping[str, InRegion] | None = None,
         timeout_s: float | None = None,
         image_key: str = "",
+        version: str = "",
     ) -> dict[str, NDArray[Any]]:
         """One request: ``inputs`` and what :meth:`prepare` made; outputs in ``out_regions`` are not returned.
 
-        Requests with one ``image_key`` reach one server, where a proxy balances between several.
+        Requests with one ``image_key`` reach one server, where a proxy balances between several. ``version`` is the
+        model's: no other one answers. Raises :class:`mmms_client.errors.RegionLostError` if the server does not know
+        a region any more; see :meth:`SharedRegion.register`.
         """
         ...
 

@@ -9,6 +9,7 @@ import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -25,6 +26,7 @@ from mmms_client.errors import (
     ContractError,
     DeadlineError,
     ModelNotReadyError,
+    RegionLostError,
     ServerBusyError,
     ServerError,
     ServerUnreachableError,
@@ -57,30 +59,46 @@ _CHANNEL_ARGS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.lb_policy_name", "pick_first"),
     ("grpc.enable_http_proxy", 0),
+    # left alone, a channel looks for a server that is gone every two minutes in the end
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2000),
 ]
 _PROBE_TIMEOUT_S = 5.0
+_REGION_PREFIX, _SHM_FOLDER = "mmms-", Path("/dev/shm")
 
 
 class Region:
     """System shared memory registered with one server; see :class:`mmms_client.transport.SharedRegion`."""
 
-    def __init__(self, client: grpcclient.InferenceServerClient, size_bytes: int) -> None:
+    def __init__(self, client: grpcclient.InferenceServerClient, size_bytes: int, url: str) -> None:
         import tritonclient.utils.shared_memory as shm
 
         self.size_bytes = size_bytes
-        self.name = f"mmms-{os.getpid()}-{uuid.uuid4().hex[:12]}"
-        self._client = client
+        self.name = f"{_REGION_PREFIX}{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        self._client, self._url = client, url
         self._shm = shm
         self._handle = shm.create_shared_memory_region(self.name, f"/{self.name}", size_bytes)
+        self._lock = threading.Lock()
+        self._is_open = True
         try:
-            client.register_system_shared_memory(
-                self.name, f"/{self.name}", size_bytes, client_timeout=_PROBE_TIMEOUT_S
-            )
+            self._register()
         except BaseException:
             shm.destroy_shared_memory_region(self._handle)
             raise
-        self._lock = threading.Lock()
-        self._is_open = True
+
+    def register(self) -> None:
+        with translated(self._url), self._lock:
+            try:
+                if self._is_open:
+                    self._register()
+            except InferenceServerException as error:
+                if "already" not in str(error.message()):  # another request was faster
+                    raise
+
+    def _register(self) -> None:
+        self._client.register_system_shared_memory(
+            self.name, f"/{self.name}", self.size_bytes, client_timeout=_PROBE_TIMEOUT_S
+        )
 
     def close(self) -> None:
         with self._lock:
@@ -98,6 +116,7 @@ class TritonTransport:
     def __init__(self, url: str | Endpoint) -> None:
         self.endpoint = Endpoint.of(url)
         self.url = str(self.endpoint)
+        self._has_looked_for_orphans = False
         self._client = grpcclient.InferenceServerClient(
             self.endpoint.address, creds=_credentials(self.endpoint), channel_args=_CHANNEL_ARGS
         )
@@ -142,6 +161,7 @@ class TritonTransport:
         out_regions: Mapping[str, InRegion] | None = None,
         timeout_s: float | None = None,
         image_key: str = "",
+        version: str = "",
     ) -> dict[str, NDArray[Any]]:
         request = [*(prepared or []), *self.prepare(inputs)]
         for name, place in (in_regions or {}).items():
@@ -155,8 +175,9 @@ class TritonTransport:
                 requested.set_shared_memory(_region_name(out_regions[name]), out_regions[name].size_bytes)
             wanted.append(requested)
         with translated(self.url, model, timeout_s):
+            headers = self._headers(image_key)
             answer = self._client.infer(
-                model, request, outputs=wanted, client_timeout=timeout_s, headers=self._headers(image_key)
+                model, request, version, outputs=wanted, client_timeout=timeout_s, headers=headers
             )
         returned = [name for name in outputs if not (out_regions and name in out_regions)]
         return read_outputs(answer, returned, model)
@@ -165,13 +186,27 @@ class TritonTransport:
         if not self.endpoint.is_local:
             return None
         try:
-            return Region(self._client, size_bytes)
+            self._forget_orphans()
+            return Region(self._client, size_bytes, self.url)
         except (InferenceServerException, OSError, ImportError):
             return None
         except Exception as error:
             if type(error).__name__ != "SharedMemoryException":
                 raise
             return None
+
+    def _forget_orphans(self) -> None:
+        """Once: let the server give back what clients that were killed had registered. Their memory has no name left
+        on this host, as the system removes it for them; the server alone still holds it.
+        """
+        if self._has_looked_for_orphans or not _SHM_FOLDER.is_dir():
+            return
+        self._has_looked_for_orphans = True
+        status = self._client.get_system_shared_memory_status(client_timeout=_PROBE_TIMEOUT_S)
+        for name, region in status.regions.items():
+            if name.startswith(_REGION_PREFIX) and not (_SHM_FOLDER / region.key.lstrip("/")).exists():
+                with suppress(InferenceServerException):  # another client was faster
+                    self._client.unregister_system_shared_memory(name, client_timeout=_PROBE_TIMEOUT_S)
 
     def close(self) -> None:
         self._client.close()
@@ -198,12 +233,14 @@ class AsyncTritonTransport:
         prepared: Any = None,
         timeout_s: float | None = None,
         image_key: str = "",
+        version: str = "",
     ) -> dict[str, NDArray[Any]]:
         request = [*(prepared or []), *self.prepare(inputs)]
         wanted = [grpcclient.InferRequestedOutput(name) for name in outputs]
         with translated(self.url, model, timeout_s):
+            headers = _headers(self.endpoint, image_key)
             answer = await self._client.infer(
-                model, request, outputs=wanted, client_timeout=timeout_s, headers=_headers(self.endpoint, image_key)
+                model, request, version, outputs=wanted, client_timeout=timeout_s, headers=headers
             )
         return read_outputs(answer, outputs, model)
 
@@ -308,7 +345,15 @@ def translated(url: str, model: str | None = None, timeout_s: float | None = Non
         ) from error
 
 
-_NO_MODEL = ("unknown model", "is not found", "no version is available", "not ready", "is not available")
+_NO_MODEL = (
+    "unknown model",
+    "is not found",
+    "no version is available",
+    "not ready",
+    "not at ready",
+    "is not available",
+)
+_DEAD_STAGE = ("stub process", "is not healthy")  # what the python backend says of a model whose process was killed
 
 
 def translate(error: InferenceServerException, url: str, model: str | None, timeout_s: float | None) -> ServerError:
@@ -320,9 +365,17 @@ def translate(error: InferenceServerException, url: str, model: str | None, time
         return ServerBusyError(
             f"Expected the server at {url} to take a request but its queue is full; try again in a moment."
         )
-    if any(said in text for said in _NO_MODEL):
+    if "shared memory region" in text and "nable to find" in text:
+        return RegionLostError(f"Expected {url} to know a piece of shared memory but it does not: {text}; try again.")
+    if any(said in text.lower() for said in _DEAD_STAGE):
         return ModelNotReadyError(
-            f"Expected model {model!r} to be ready at {url} but the server says: {text}; look at the server's log, "
+            f"Expected model {model!r} to run at {url} but its process has died ({text}); the server ends for that: "
+            "start it again if nobody else does, and look at its log for the reason."
+        )
+    if any(said in text for said in _NO_MODEL):
+        what = "the server" if model is None else f"model {model!r}"
+        return ModelNotReadyError(
+            f"Expected {what} to be ready at {url} but the server says: {text}; look at the server's log, "
             "then run "
             "`mmms-client doctor`."
         )

@@ -14,15 +14,14 @@ the first.
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import logging
 import threading
-import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,28 +29,38 @@ from numpy.typing import NDArray
 from mmms_client.clicks import Click
 from mmms_client.contract import CONTRACT_VERSION, ModelContract
 from mmms_client.endpoint import Endpoint
-from mmms_client.errors import ContractError, ModelNotReadyError, SessionFormatError, UsageError
+from mmms_client.errors import (
+    ContractError,
+    DeadlineError,
+    ModelNotReadyError,
+    ModelReplacedError,
+    RegionLostError,
+    ServerBusyError,
+    ServerUnreachableError,
+    SessionFormatError,
+    UsageError,
+)
 from mmms_client.foreign_features import FeatureSource, check_features_option, is_foreign, open_feature_source
 from mmms_client.geometry import Frame, Region
 from mmms_client.json_place import shown
 from mmms_client.predictor import Encoded, Modalities, click_inputs, image_key, network_inputs, to_probabilities
 from mmms_client.server_answers import checked, parameters_of, ports_of
-from mmms_client.transport import InRegion, Transport
+from mmms_client.transport import InRegion, SharedRegion, Transport, served_version
 from mmms_client.triton import AsyncTritonTransport, TritonTransport
+from mmms_client.waiting import PATIENCE_S, patiently
 
 ENSEMBLE, SHARED_MEMORY, PLAIN, AUTO = "ensemble", "shared-memory", "plain", "auto"
 FEATURE_PATHS = (AUTO, ENSEMBLE, SHARED_MEMORY, PLAIN)
-# A server that was told to stop denies its models for seconds before its port closes and a proxy takes another one.
-# They were there when the contract was read.
-_LEAVING_WAITS_S = (0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0)
+_T = TypeVar("_T")
 _log = logging.getLogger("mmms_client")
 
 
 @dataclass(frozen=True)
-class _Payload:
+class Payload:
     """What an encoded image is on this side of the wire: one of the three."""
 
     path: str
+    version: str  # of the model that it was made for
     prepared: Any = None  # serialised image and modalities, or serialised features
     place: InRegion | None = None
 
@@ -89,11 +98,17 @@ def parse_contract(configuration: Mapping[str, Any], url: str, model: str = "mmm
         )
     try:
         contract = ModelContract.from_parameters(parameters)
+        wanted = str(contract.model_version)
     except (KeyError, ValueError, SessionFormatError) as error:
         raise ContractError(
             f"Expected the parameters of model 'mmms' at {url} to describe it but {error} is missing or broken; "
             "export it again."
         ) from error
+    if served_version(configuration) != wanted:
+        raise ContractError(
+            f"Expected version {wanted} of model {model!r} at {url}, the number of its checkpoint, but the server has "
+            f"{served_version(configuration) or 'any'}; its configuration was edited by hand: export it again."
+        )
     served = ports_of(configuration, "input")
     expected = {t.name: (t.dtype, t.shape) for t in contract.models()[model].inputs}
     if served != expected:
@@ -106,27 +121,51 @@ def parse_contract(configuration: Mapping[str, Any], url: str, model: str = "mmm
     return contract
 
 
-class TritonPredictor:
-    """A click model on a Triton server. Thread-safe. Use it as a context manager, or call :meth:`close`."""
+def check_not_replaced(contract: ModelContract, now: ModelContract, url: str) -> None:
+    """Raise :class:`ModelReplacedError` if ``now`` is another model than the one that work began with."""
+    if not contract.is_same_model(now):
+        raise ModelReplacedError(
+            f"Expected the checkpoint {contract.checkpoint_sha256} ({contract.resolution} px) at {url} to go on but "
+            f"{now.checkpoint_sha256} ({now.resolution} px) is served there now; start the server with the old one, or "
+            "begin anew with the new one."
+        )
 
-    def __init__(self, transport: Transport, features: str = AUTO, deadline_s: float = 30.0) -> None:
+
+class TritonPredictor:
+    """A click model on a Triton server. Thread-safe. Use it as a context manager, or call :meth:`close`.
+
+    A request that meets a server that is gone, starting or busy waits for it, ``patience_s`` at most, and is sent
+    again; the answer is the same. A server that comes back with another checkpoint is refused: each request names the
+    one that it wants.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        features: str = AUTO,
+        deadline_s: float = 30.0,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         check_features_option(features, FEATURE_PATHS)
         self.transport = transport
         self.deadline_s = deadline_s
+        self.patience_s = patience_s
         self._contract = read_contract(transport)
         self._source: FeatureSource | None = None
         if is_foreign(features):
             self._source = open_feature_source(features, transport, self._contract, deadline_s)
         else:
             check_is_whole(transport)
-        self._wanted = features
+        self._version = str(self._contract.model_version)
         self._path = None if features == AUTO else features
         self._reason = "" if features == AUTO else "as asked"
         self._lock = threading.Lock()
         self._regions: weakref.WeakSet[Any] = weakref.WeakSet()
 
     @classmethod
-    def connect(cls, url: str | Endpoint, features: str = AUTO, deadline_s: float = 30.0) -> TritonPredictor:
+    def connect(
+        cls, url: str | Endpoint, features: str = AUTO, deadline_s: float = 30.0, patience_s: float = PATIENCE_S
+    ) -> TritonPredictor:
         """Connect and read the contract.
 
         Args:
@@ -135,6 +174,8 @@ class TritonPredictor:
             features: ``auto``, ``ensemble``, ``shared-memory`` or ``plain``; see the module's text. Or
                 ``provider=HOST:PORT`` or ``bundle=FOLDER``; see :mod:`mmms_client.foreign_features`.
             deadline_s: longest wait for one answer, in seconds.
+            patience_s: longest wait, in seconds, of a later request for a server that is gone, starting or busy. This
+                first connection does not wait.
 
         Raises:
             ServerUnreachableError, ModelNotReadyError, ContractError, DeadlineError: as they say.
@@ -142,7 +183,7 @@ class TritonPredictor:
         """
         transport = TritonTransport(url)
         try:
-            return cls(transport, features, deadline_s)
+            return cls(transport, features, deadline_s, patience_s)
         except BaseException:
             transport.close()
             raise
@@ -166,25 +207,28 @@ class TritonPredictor:
         """See :meth:`mmms_client.predictor.Predictor.encode`. Fills the server's cache, or fetches the features."""
         frame, present, tensors = network_inputs(self._contract, image, modalities, region)
         if self._source is not None:
-            return _encoded_elsewhere(self._source, self.transport, frame, present, tensors)
+            source = self._source
+            return self._patiently(
+                lambda: encoded_elsewhere(source, self.transport, frame, present, tensors, self._version)
+            )
         prepared, key = self.transport.prepare(tensors), image_key(tensors)
         path = self._choose(frame, prepared, key)
         if path == ENSEMBLE:
             self._fill_cache(frame, prepared, key)
-            return Encoded(frame, present, _Payload(ENSEMBLE, prepared), key)
+            return Encoded(frame, present, Payload(ENSEMBLE, self._version, prepared), key)
         if path == SHARED_MEMORY:
             payload = self._encode_shared(prepared)
         else:
             answer = self._infer("backbone_fuser", {}, ("features",), prepared=prepared, image_key=key)
             checked(answer["features"], self._contract.features, "backbone_fuser", self.transport.url)
-            payload = _Payload(PLAIN, self.transport.prepare(answer))
+            payload = Payload(PLAIN, self._version, self.transport.prepare(answer))
         return Encoded(frame, present, payload, key)
 
     def predict(
         self, encoded: Encoded, clicks: Sequence[Click], previous_mask: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
         """See :meth:`mmms_client.predictor.Predictor.predict`."""
-        payload: _Payload = encoded.payload
+        payload: Payload = encoded.payload
         model = "mmms" if payload.path == ENSEMBLE else "csnet"
         tensors = click_inputs(self._contract, encoded.frame, clicks, previous_mask)
         places = {"features": payload.place} if payload.place else None
@@ -196,7 +240,8 @@ class TritonPredictor:
     def fused_features(self, present: tuple[str, ...], tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.float16]:
         """The features float16 [1, F] of what :func:`mmms_client.predictor.network_inputs` made: to keep them."""
         if self._source is not None:
-            return self._source.features(present, tensors)[1]
+            source = self._source
+            return self._patiently(lambda: source.features(present, tensors)[1])
         features = self._infer("backbone_fuser", tensors, ("features",))["features"]
         return checked(features, self._contract.features, "backbone_fuser", self.transport.url)
 
@@ -220,15 +265,28 @@ class TritonPredictor:
     def _infer(
         self, model: str, tensors: Mapping[str, NDArray[Any]], outputs: Sequence[str], **rest: Any
     ) -> dict[str, NDArray[Any]]:
-        waits_s = iter(_LEAVING_WAITS_S)
-        while True:
+        def ask() -> dict[str, NDArray[Any]]:
             try:
-                return self.transport.infer(model, tensors, outputs, timeout_s=self.deadline_s, **rest)
-            except ModelNotReadyError:
-                wait_s = next(waits_s, None)
-                if wait_s is None:
-                    raise
-                time.sleep(wait_s)
+                return self._ask(model, tensors, outputs, rest)
+            except RegionLostError:
+                for region in list(self._regions):
+                    region.register()
+                return self._ask(model, tensors, outputs, rest)
+
+        return self._patiently(ask)
+
+    def _ask(
+        self, model: str, tensors: Mapping[str, NDArray[Any]], outputs: Sequence[str], rest: Mapping[str, Any]
+    ) -> dict[str, NDArray[Any]]:
+        return self.transport.infer(model, tensors, outputs, timeout_s=self.deadline_s, version=self._version, **rest)
+
+    def _patiently(self, ask: Callable[[], _T]) -> _T:
+        return patiently(ask, self.patience_s, self._look)
+
+    def _look(self) -> None:
+        """Before a request is sent again: raise if another model is there now."""
+        with contextlib.suppress(ServerUnreachableError, ModelNotReadyError, ServerBusyError, DeadlineError):
+            check_not_replaced(self._contract, read_contract(self.transport), self.transport.url)
 
     def _fill_cache(self, frame: Frame, prepared: Any, key: str) -> None:
         """The click ensemble with nothing but padding: fills the cache and returns only a mask."""
@@ -244,12 +302,9 @@ class TritonPredictor:
 
     def _probe(self, frame: Frame, prepared: Any, key: str) -> tuple[str, str]:
         """Ask for the same image twice: only a cache that really answers counts a hit."""
-        before = self.transport.statistics("backbone_fuser", key).cache_hits
-        self._fill_cache(frame, prepared, key)
-        self._fill_cache(frame, prepared, key)
-        if self.transport.statistics("backbone_fuser", key).cache_hits > before:
+        if self._patiently(lambda: self._hits(frame, prepared, key)):
             return ENSEMBLE, "the server's response cache answers"
-        region = self.transport.shared_region(self._contract.features.size_bytes)
+        region = self._patiently(self._region)
         path = PLAIN
         if region is not None:
             region.close()
@@ -263,9 +318,21 @@ class TritonPredictor:
         )
         return path, "the server's response cache does not answer"
 
-    def _encode_shared(self, prepared: Any) -> _Payload:
+    def _hits(self, frame: Frame, prepared: Any, key: str) -> bool:
+        before = self.transport.statistics("backbone_fuser", key).cache_hits
+        self._fill_cache(frame, prepared, key)
+        self._fill_cache(frame, prepared, key)
+        return self.transport.statistics("backbone_fuser", key).cache_hits > before
+
+    def _region(self) -> SharedRegion | None:
+        region = self.transport.shared_region(self._contract.features.size_bytes)
+        if region is None and not self.transport.is_ready():  # raises if nobody is there
+            raise ModelNotReadyError(f"Expected the server at {self.transport.url} to be ready but it is not; wait.")
+        return region
+
+    def _encode_shared(self, prepared: Any) -> Payload:
         spec = self._contract.features
-        region = self.transport.shared_region(spec.size_bytes)
+        region = self._patiently(self._region)
         if region is None:
             raise UsageError(
                 f"Expected the server at {self.transport.url} to take shared memory but it does not; it must run on "
@@ -275,157 +342,22 @@ class TritonPredictor:
         self._regions.add(region)
         place = InRegion(region, spec.dtype, (1, *spec.shape))
         self._infer("backbone_fuser", {}, ("features",), prepared=prepared, out_regions={"features": place})
-        payload = _Payload(SHARED_MEMORY, None, place)
+        payload = Payload(SHARED_MEMORY, self._version, None, place)
         weakref.finalize(payload, region.close)
         return payload
 
 
-class AsyncTritonPredictor:
-    """The same for an event loop: many sessions at once, by the cached ensemble or with features from elsewhere.
-
-    Cancelling a task cancels its request.
-    """
-
-    def __init__(
-        self,
-        transport: AsyncTritonTransport,
-        contract: ModelContract,
-        deadline_s: float,
-    ) -> None:
-        self.transport = transport
-        self._source: FeatureSource | None = None  # nobody but the server itself
-        self._blocking: TritonTransport | None = None  # what a source asks
-        self.deadline_s = deadline_s
-        self._contract = contract
-
-    @classmethod
-    async def connect(
-        cls, url: str | Endpoint, deadline_s: float = 30.0, features: str = ENSEMBLE
-    ) -> AsyncTritonPredictor:
-        """Connect and read the contract; errors as in :meth:`TritonPredictor.connect`. Needs a running event loop.
-
-        ``features`` is ``ensemble``, ``provider=HOST:PORT`` or ``bundle=FOLDER``.
-        """
-
-        def look() -> ModelContract:
-            transport = TritonTransport(url)
-            try:
-                contract = read_contract(transport)
-                if not is_foreign(features):
-                    check_is_whole(transport)
-                return contract
-            finally:
-                transport.close()
-
-        check_features_option(features, (ENSEMBLE,))
-        contract = await asyncio.to_thread(look)
-        transport = AsyncTritonTransport(url)
-        try:
-            return await cls.over(transport, contract, deadline_s, features)
-        except BaseException:
-            await transport.close()
-            raise
-
-    @classmethod
-    async def over(
-        cls, transport: AsyncTritonTransport, contract: ModelContract, deadline_s: float, features: str = ENSEMBLE
-    ) -> AsyncTritonPredictor:
-        """Over an open connection to a server whose contract is known; errors and ``features`` as in :meth:`connect`.
-
-        The predictor closes ``transport``; who gets an error still has to.
-        """
-        predictor = cls(transport, contract, deadline_s)
-        if not is_foreign(features):
-            return predictor
-        blocking = TritonTransport(transport.endpoint)
-        try:
-            predictor._source = await asyncio.to_thread(open_feature_source, features, blocking, contract, deadline_s)
-        except BaseException:
-            blocking.close()
-            raise
-        predictor._blocking = blocking
-        return predictor
-
-    @property
-    def description(self) -> str:
-        """Where features come from, for people."""
-        return self._source.description if self._source is not None else f"features: {ENSEMBLE}"
-
-    @property
-    def contract(self) -> ModelContract:
-        return self._contract
-
-    async def encode(
-        self, image: NDArray[np.uint8], modalities: Modalities | None = None, region: Region | None = None
-    ) -> Encoded:
-        """See :meth:`TritonPredictor.encode`."""
-        if self._source is None:
-            encoded = self.prepare(image, modalities, region)
-        else:  # somebody else's server is asked, or a file is read
-            encoded = await asyncio.to_thread(self.prepare, image, modalities, region)
-        await self.fill_cache(encoded)
-        return encoded
-
-    def prepare(
-        self, image: NDArray[np.uint8], modalities: Modalities | None = None, region: Region | None = None
-    ) -> Encoded:
-        """What :meth:`encode` does on this side of the wire; the first click then pays for the rest. Thread-safe."""
-        frame, present, tensors = network_inputs(self._contract, image, modalities, region)
-        if self._source is not None:
-            return _encoded_elsewhere(self._source, self.transport, frame, present, tensors)
-        payload = _Payload(ENSEMBLE, self.transport.prepare(tensors))
-        return Encoded(frame, present, payload, image_key(tensors))
-
-    async def fill_cache(self, encoded: Encoded) -> None:
-        """Let the server do what does not depend on clicks, so that its cache has it."""
-        if encoded.payload.path == ENSEMBLE:
-            await self.predict(encoded, [])
-
-    async def predict(
-        self, encoded: Encoded, clicks: Sequence[Click], previous_mask: NDArray[np.float32] | None = None
-    ) -> NDArray[np.float32]:
-        """See :meth:`TritonPredictor.predict`."""
-        tensors = click_inputs(self._contract, encoded.frame, clicks, previous_mask)
-        model = "csnet" if encoded.payload.path == PLAIN else "mmms"
-        waits_s = iter(_LEAVING_WAITS_S)
-        while True:
-            try:
-                answer = await self.transport.infer(
-                    model, tensors, ("mask",), encoded.payload.prepared, self.deadline_s, encoded.image_key
-                )
-                return to_probabilities(checked(answer["mask"], self._contract.mask, model, self.transport.url))
-            except ModelNotReadyError:
-                wait_s = next(waits_s, None)
-                if wait_s is None:
-                    raise
-                await asyncio.sleep(wait_s)
-
-    async def close(self) -> None:
-        if self._source is not None:
-            self._source.close()
-        if self._blocking is not None:
-            self._blocking.close()
-        await self.transport.close()
-
-    async def __aenter__(self) -> AsyncTritonPredictor:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-
-def _encoded_elsewhere(
+def encoded_elsewhere(
     source: FeatureSource,
     transport: Transport | AsyncTritonTransport,
     frame: Frame,
     present: tuple[str, ...],
     tensors: Mapping[str, NDArray[Any]],
+    version: str,
 ) -> Encoded:
     """An image whose features another server, or a file, gives; they travel with every click."""
     present, features = source.features(present, tensors)
-    return Encoded(frame, present, _Payload(PLAIN, transport.prepare({"features": features})))
+    return Encoded(frame, present, Payload(PLAIN, version, transport.prepare({"features": features})))
 
 
 def check_is_whole(transport: Transport) -> None:

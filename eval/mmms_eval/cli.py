@@ -52,6 +52,9 @@ FEATURES = ("auto", "ensemble", "shared-memory", "plain")
     "--features", default="auto", show_default=True, help=f"{', '.join(FEATURES)}, provider=HOST:PORT, bundle=DIR."
 )
 @click.option("--deadline", type=float, default=30.0, show_default=True, help="Seconds that one request may take.")
+@click.option(
+    "--patience", type=float, default=300.0, show_default=True, help="Seconds to wait for a server that is gone."
+)
 @click.option("--baselines/--no-baselines", default=False, help="Evaluate disk, Voronoi and GrabCut as well.")
 @click.option("--n-max", type=int, default=20, show_default=True, help="Clicks per surface.")
 @click.option("--threshold", type=float, default=0.5, show_default=True, help="Inside is a probability above it.")
@@ -87,6 +90,7 @@ def bench(
     token_file: str | None,
     features: str,
     deadline: float,
+    patience: float,
     **options: Any,
 ) -> None:
     """Measure the served model with simulated clicks: NoC, NoCMS, FRMS, failures, IoU after each click; and MIST."""
@@ -96,7 +100,7 @@ def bench(
     check_output(options["json_file"])
     check_output(options["html_file"], "--html")
     endpoint = Endpoint.parse(url, ca, token_file)
-    with TritonPredictor.connect(endpoint, features=features, deadline_s=deadline) as predictor:
+    with TritonPredictor.connect(endpoint, features, deadline, patience) as predictor:
         dataset = open_dataset(dataset_name, options, protocol, predictor.contract)
         run(predictor, lambda: predictor.description, dataset, protocol, options)
 
@@ -127,7 +131,8 @@ def run(
         check_mist_budget(contracts, dataset, protocol, options["workers"], finished)
         with split_times(predictor) as split:
             ours = _evaluate(predictor, dataset, protocol, options["workers"], name, "", keep_going, progress)
-        ours = dataclasses.replace(ours, description=describe(), server_version=server, time_split=split)
+        known = split if split is not None and split.is_known else None
+        ours = dataclasses.replace(ours, description=describe(), server_version=server, time_split=known)
         for broken in ours.broken:
             click.echo(f"broken:   image {broken.index}: {broken.error}", err=True)
         if ours.summary.surfaces == 0:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from mmms_client.errors import ModelNotReadyError
+from mmms_client.errors import ModelNotReadyError, ServerError, ServerUnreachableError
 from mmms_client.predictor import Predictor
 from mmms_client.stage_times import STAGES, StageTimes
 from mmms_client.transport import Transport
@@ -29,6 +29,7 @@ class _ClockedTransport:
         self._inner = inner
         self._lock = threading.Lock()
         self.spent_s = 0.0
+        self.has_lost_server = False  # which then counts from zero
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -37,6 +38,9 @@ class _ClockedTransport:
         began_s = time.perf_counter()
         try:
             return self._inner.infer(*args, **named)
+        except ServerUnreachableError:
+            self.has_lost_server = True
+            raise
         finally:
             with self._lock:
                 self.spent_s += time.perf_counter() - began_s
@@ -46,6 +50,7 @@ class _ClockedTransport:
 class TimeSplit:
     """Milliseconds of a run, summed over all requests."""
 
+    is_known: bool = True  # not if the server was started anew in the middle
     requests_ms: float = 0.0
     queue_ms: float = 0.0
     compute_ms: float = 0.0
@@ -68,7 +73,7 @@ class TimeSplit:
 
 @contextmanager
 def split_times(predictor: Predictor) -> Iterator[TimeSplit | None]:
-    """Clock the requests of a served predictor; complete after the block. ``None`` in process.
+    """Clock the requests of a served predictor; complete after the block. ``None`` in process. Check ``is_known``.
 
     The server's counters are those of all its clients: a server that others use at the same time gives them more.
     Behind a proxy with several servers they are those of one of them, and the split says little.
@@ -84,9 +89,12 @@ def split_times(predictor: Predictor) -> Iterator[TimeSplit | None]:
         yield split
     finally:
         predictor.transport = transport  # type: ignore[attr-defined]
-        counted = _counted(transport).since(before)
-        split.requests_ms = 1e3 * clocked.spent_s
-        split.queue_ms, split.compute_ms = 1e-6 * counted.queue_ns, 1e-6 * counted.compute_ns
+        split.is_known = False
+        with contextlib.suppress(ServerError):  # the numbers of a run do not depend on where its time went
+            counted = _counted(transport).since(before)
+            split.is_known = not clocked.has_lost_server and counted.clicks >= 0 and counted.compute_ns >= 0
+            split.requests_ms = 1e3 * clocked.spent_s
+            split.queue_ms, split.compute_ms = 1e-6 * counted.queue_ns, 1e-6 * counted.compute_ns
 
 
 def _counted(transport: Transport) -> StageTimes:

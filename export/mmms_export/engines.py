@@ -58,8 +58,9 @@ class EnginePredictor:
 
     def __init__(self, repository: Path, contract: ModelContract, threads: int | None = None) -> None:
         self._contract = contract
+        version = str(contract.model_version)
         self.stages = {
-            name: StageEngine(repository / name / "1" / "model.onnx", contract.engine, contract.precision, threads)
+            name: StageEngine(repository / name / version / "model.onnx", contract.engine, contract.precision, threads)
             for name in ("backbone", "fuser", "csnet")
         }
 

@@ -19,7 +19,7 @@ from mmms_client.errors import UsageError
 from mmms_export.engines import StageEngine, cpu_precisions
 from mmms_export.manifest import write_manifest, write_measurements
 from mmms_export.parity import ParityError, ParityReport, check_parity, check_stages, spread_random_head
-from mmms_export.repository import Target, repository_texts, write_repository
+from mmms_export.repository import Target, other_versions, repository_texts, write_repository
 from mmms_export.stages import STAGE_NAMES, build_stages, example_inputs
 from mmms_export.to_onnx import stage_to_onnx
 from mmms_export.to_tensorrt import build_plan, build_rtx_engine
@@ -141,9 +141,11 @@ def export(
     }
     texts = repository_texts(contract, target, names)
     write_repository(out, contract, target, graphs)
-    files = {f"{name}/1/{target.graph_file}": data for name, data in graphs.items()}
+    files = {f"{name}/{contract.model_version}/{target.graph_file}": data for name, data in graphs.items()}
     files |= {name: text.encode() for name, text in texts.items()}
     write_manifest(out, contract, target, files)
+    for folder in other_versions(out, contract):
+        report(f"note: {folder} is of another checkpoint; remove it when no server that runs began with it")
     write_measurements(out / "measurements.json", parity, {"target": target.name, "precision": target.precision})
     return parity
 

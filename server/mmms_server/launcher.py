@@ -15,6 +15,7 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ _MIN_CACHE_BYTES = 64 << 20
 _ENTRY_OVERHEAD = 1.10  # the local cache stores a little more than the tensor
 _SHM_BYTES = 16 << 20  # per python model: image, modalities and features of one request without growing
 _TYPE_BYTES = {"TYPE_FP16": 2, "TYPE_FP32": 4, "TYPE_UINT8": 1, "TYPE_INT32": 4}
+_SHM_FOLDER, _SHM_PATTERN = Path("/dev/shm"), "triton_python_backend_shm_region_*"
+_STARTING_S = 60.0  # a server that begins makes its memory a moment before its processes open it
 
 
 class LauncherError(Exception):
@@ -142,6 +145,36 @@ def cached_entry_bytes(repository: Path) -> int:
     return largest
 
 
+def remove_orphans(folder: Path = _SHM_FOLDER, now_s: float | None = None) -> list[str]:
+    """Give shared memory back that servers left which were killed: some 16 MiB for each stage, until the machine is
+    started anew or has none left. What a process of this host still has open is left alone; returns the names.
+    """
+    now_s = time.time() if now_s is None else now_s
+    ours = [path for path in folder.glob(_SHM_PATTERN) if _is_old(path, now_s)]
+    if not ours:
+        return []
+    in_use = "".join(_maps(process) for process in Path("/proc").glob("[0-9]*"))
+    orphans = [path for path in ours if path.name not in in_use]
+    for path in orphans:
+        path.unlink(missing_ok=True)
+    return [path.name for path in orphans]
+
+
+def _is_old(path: Path, now_s: float) -> bool:
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return found.st_uid == os.getuid() and abs(now_s - found.st_ctime) > _STARTING_S
+
+
+def _maps(process: Path) -> str:
+    try:
+        return (process / "maps").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # it ended, or is not ours: then our memory is not open there
+        return ""
+
+
 def model_repositories(arguments: Sequence[str]) -> list[Path]:
     """The folders named by ``--model-repository`` (or ``--model-store``), in both spellings."""
     found, options = [], ("--model-repository", "--model-store")
@@ -161,6 +194,7 @@ def main() -> None:
     try:
         server = find_server(environment.get("PATH", ""), launcher)
         arguments = with_defaults(sys.argv[1:], server, environment)
+        remove_orphans()
     except LauncherError as error:
         sys.stderr.write(f"tritonserver: error: {error}\n")
         sys.exit(1)

@@ -1,27 +1,22 @@
-"""Servers that go, come back or change, requests that nobody wants any more, and apps that are killed."""
+"""Servers that go, come back or change, requests that nobody wants any more, and apps that end. Kills at random
+moments: tests/reliability."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import random
-import shutil
-import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from app_client import AppProcess, PageClient, RefusedError, page_at
+from app_client import AppProcess, RefusedError, page_at
 from mmms_client import AsyncTritonPredictor, Click
 from mmms_client.export_masks.instance_png import read_instance_png
 from mmms_client.exporting import open_annotations
-from mmms_client.journal import read_journal
 from mmms_server.process import ServerProcess
+from served_repositories import REPOSITORY, contract_of, write_another_checkpoint
 
 from .conftest import STREET
-
-REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
 
 
 async def settled(predictor: AsyncTritonPredictor) -> dict[str, int]:
@@ -162,11 +157,7 @@ def test_a_server_that_dies_loses_no_click_and_is_found_again(app, tmp_path, ser
 
 def test_another_model_at_the_address_answers_nothing_until_a_person_agrees(app, tmp_path, server_extra) -> None:
     other = tmp_path / "other"
-    shutil.copytree(REPOSITORY, other)
-    config = other / "mmms" / "config.pbtxt"
-    old = next(line for line in config.read_text().splitlines() if "checkpoint_sha256" in line).split('"')[3]
-    new = "f" * 64
-    config.write_text(config.read_text().replace(old, new))
+    old, new = contract_of().checkpoint_sha256, write_another_checkpoint(other).checkpoint_sha256
     first = ServerProcess(REPOSITORY, tmp_path / "log").start()
     second = ServerProcess(other, tmp_path / "log2")
     second.http_port, second.grpc_port, second.metrics_port = first.http_port, first.grpc_port, first.metrics_port
@@ -198,89 +189,6 @@ def test_another_model_at_the_address_answers_nothing_until_a_person_agrees(app,
 
 
 # Apps that are killed -----------------------------------------------------------------------------------
-async def something(page: PageClient, random_: random.Random) -> str:
-    """One op as a person might do it; returns its name when it is acknowledged."""
-    ids = [s["id"] for s in page.document["surfaces"]]
-    kind = random_.choice(["add", "brush", "brush", "polygon", "click", "update", "undo", "undo", "redo", "delete"])
-    x, y = random_.randrange(640), random_.randrange(480)
-    if kind == "add" or not ids:
-        kind = "add"
-        await page.op("add_surface")
-    elif kind == "brush":
-        points = [[x, y], [random_.randrange(640), random_.randrange(480)]]
-        await page.op("brush", surface=random_.choice(ids), points=points, radius=random_.randrange(1, 30))
-    elif kind == "polygon":
-        await page.op("polygon", surface=random_.choice(ids), points=[[x, y], [x + 50, y], [x, y + 50]])
-    elif kind == "click":
-        await page.op("click", surface=random_.choice(ids), x=x, y=y, positive=random_.random() < 0.8)
-    elif kind == "update":
-        await page.op("update_surface", surface=random_.choice(ids), name=f"n{x}")
-    elif kind == "delete":
-        await page.op("delete_surface", surface=ids[0])
-    else:
-        await page.op(kind)
-    return kind
-
-
-def seen(page: PageClient) -> tuple[str, bytes]:
-    """What a person sees."""
-    return json.dumps({**page.document, "revision": 0}, sort_keys=True), page.joint.tobytes()
-
-
-def test_kill_9_at_any_moment_loses_nothing_that_was_acknowledged(nano_server, tmp_path) -> None:
-    """Work, SIGKILL at a random moment, open again, compare; five times on the same journal."""
-    out = tmp_path / "out"
-    arguments = (STREET / "rgb.png", "-m", f"thermal={STREET / 'thermal.png'}", "--out", out, "--url", nano_server.url)
-    random_ = random.Random(7)
-    acknowledged: list[tuple[str, bytes]] = []
-
-    async def life(app: AppProcess, before: tuple[str, bytes] | None) -> None:
-        async with page_at(app.address) as page:
-            await page.op("open", index=0)
-            if before is not None and seen(page) != before:
-                await page.op("undo")  # the op that was under way may be there, too, whole
-                there = json.loads(seen(page)[0]), json.loads(before[0])
-                assert seen(page)[1] == before[1] and there[0]["surfaces"] == there[1]["surfaces"]
-                await page.op("redo")
-            acknowledged.append(seen(page))
-            killer = asyncio.get_running_loop().call_later(random_.uniform(0.2, 2.5), app.process.kill)
-            try:
-                while True:
-                    kind = await something(page, random_)
-                    acknowledged.append(seen(page))
-                    if kind in ("undo", "redo"):  # one of these under way could not be told from one that was lost
-                        assert len(page.messages) > 0
-            except ConnectionError:
-                pass
-            finally:
-                killer.cancel()
-
-    for _ in range(5):
-        with AppProcess(*arguments) as app:
-            assert app.address, app.lines
-            asyncio.run(life(app, acknowledged[-1] if acknowledged else None))
-        assert app.process.returncode == -signal.SIGKILL
-    assert len(acknowledged) > 30
-    with AppProcess(*arguments) as app:
-
-        async def last() -> None:
-            async with page_at(app.address) as page:
-                await page.op("open", index=0)
-                for _ in range(len(acknowledged)):
-                    if not (await page.op("undo"))["done"]:
-                        break
-                assert page.document["undo"] is None and not page.joint.any(), "the whole history is there"
-                while (await page.op("redo"))["done"]:
-                    pass
-
-        asyncio.run(last())
-    assert app.process.returncode == 0, app.lines
-    image = open_annotations([str(out)])[0]
-    assert {s.surface_id for s in image.surfaces} == {
-        s.surface_id for s in read_journal(out / "rgb.png/journal.jsonl").state.surfaces
-    }
-
-
 def test_an_export_after_a_crash_has_what_was_not_opened_since(app, nano_server, tmp_path, folder) -> None:
     """session.json and joint.png are made of the journal, also for images that nobody looked at again."""
     out = folder / "out"

@@ -15,6 +15,7 @@ import pytest
 
 from mmms_client.contract import ModelContract
 from mmms_client.triton import infer_input
+from served_repositories import graph_of
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
 PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum")
@@ -29,7 +30,7 @@ MIB = 2**20
 
 def inferred(stage: str) -> onnx.ModelProto:
     """The graph of a stage for one image, with the shape of every tensor."""
-    model = onnx.load(REPOSITORY / stage / "1" / "model.onnx")
+    model = onnx.load(graph_of(stage))
     for port in model.graph.input:
         port.type.tensor_type.shape.dim[0].dim_value = 1
     return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -17,6 +18,7 @@ from mmms_export.repository import Target, repository_texts
 from mmms_export.to_onnx import check_signature
 from mmms_training.model.mmms import backbone_shapes, pyramid_shapes
 from mmms_training.presets import PRESETS, preset
+from served_repositories import graph_of
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
 TARGETS = [
@@ -66,6 +68,28 @@ def test_configurations_are_real_and_equal_the_contract(
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
+@pytest.mark.parametrize("stages", [("backbone", "fuser", "csnet"), ("fuser", "csnet")], ids=len)
+def test_every_file_and_step_is_of_one_checkpoint(target: Target, stages: tuple[str, ...]) -> None:
+    contract = dataclasses.replace(contract_of("nano"), checkpoint_sha256="00123456789abcdef" + "0" * 47)
+    number = 0x00123456789ABCD
+    texts = repository_texts(contract, target, stages)
+    for path, text in texts.items():
+        if not path.endswith(".pbtxt"):
+            assert path.split("/")[1] == str(number)
+            continue
+        config = parse(text)
+        assert list(config.version_policy.specific.versions) == [number]
+        assert {step.model_version for step in config.ensemble_scheduling.step} <= {number}
+        if config.platform != "ensemble" and config.name != "features_to_host":
+            policy = config.dynamic_batching.default_queue_policy
+            assert 0 < policy.max_queue_size <= 256, "no queue without an end"
+
+
+def test_random_weights_are_version_1() -> None:
+    assert contract_of("nano").model_version == 1
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
 def test_every_tensor_of_an_ensemble_comes_from_somewhere(target: Target) -> None:
     texts = repository_texts(contract_of("nano"), target)
     for model in ("backbone_fuser", "mmms"):
@@ -91,6 +115,7 @@ def test_client_reads_back_the_contract_it_was_written_from() -> None:
         contract = contract_of(name)
         config = parse(repository_texts(contract, TARGETS[0])["mmms/config.pbtxt"])
         data = {
+            "version_policy": {"specific": {"versions": [str(v) for v in config.version_policy.specific.versions]}},
             "parameters": {k: {"string_value": v.string_value} for k, v in config.parameters.items()},
             "input": [
                 {"name": n, "data_type": f"TYPE_{d}", "dims": [str(x) for x in dims]}
@@ -114,7 +139,7 @@ def test_committed_text_files_are_what_the_exporter_writes() -> None:
     found = {
         str(p.relative_to(REPOSITORY)) for p in REPOSITORY.rglob("*") if p.is_file() and "__pycache__" not in p.parts
     }
-    graphs = {f"{stage}/1/model.onnx" for stage in ("backbone", "fuser", "csnet")}
+    graphs = {f"{stage}/{contract.model_version}/model.onnx" for stage in ("backbone", "fuser", "csnet")}
     assert found == {*texts, *graphs, "manifest.json", "measurements.json"}
 
 
@@ -123,12 +148,12 @@ def test_committed_graphs_speak_the_contract_and_match_the_manifest() -> None:
 
     manifest = json.loads((REPOSITORY / "manifest.json").read_text())
     for stage, spec in committed_contract().models().items():
-        path = REPOSITORY / stage / "1" / "model.onnx"
+        path = graph_of(stage)
         if not path.is_file():
             assert stage in ("backbone_fuser", "mmms")
             continue
         check_signature(onnx.load(path), spec)
-        assert hashlib.sha256(path.read_bytes()).hexdigest() == manifest["sha256"][f"{stage}/1/model.onnx"]
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == manifest["sha256"][str(path.relative_to(REPOSITORY))]
 
 
 def test_committed_repository_belongs_to_the_committed_checkpoint() -> None:
@@ -141,6 +166,7 @@ def test_committed_repository_belongs_to_the_committed_checkpoint() -> None:
 
 
 def test_committed_graphs_hold_no_path_of_the_machine_that_made_them() -> None:
-    for path in REPOSITORY.glob("*/1/model.onnx"):
+    for stage in ("backbone", "fuser", "csnet"):
+        path = graph_of(stage)
         data = path.read_bytes()
         assert not re.search(rb"site-packages|/home/|/work/|/tmp/", data), path

@@ -274,7 +274,9 @@ def configuration(contract: ModelContract = CONTRACT, model: str = "mmms") -> di
 
     spec = contract.models()[model]
     parameters = {key: {"string_value": value} for key, value in contract.to_parameters().items()}
-    return {"name": model, "input": ports(spec.inputs), "output": ports(spec.outputs), "parameters": parameters}
+    sides = {"input": ports(spec.inputs), "output": ports(spec.outputs)}
+    versions = {"specific": {"versions": [contract.model_version]}}
+    return {"name": model, **sides, "parameters": parameters, "version_policy": versions}
 
 
 def server_parameters(_: Path) -> list[bytes]:

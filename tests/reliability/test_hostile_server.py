@@ -42,7 +42,9 @@ def configuration(contract: ModelContract, model: str) -> dict[str, Any]:
 
     spec = contract.models()[model]
     parameters = {key: {"string_value": value} for key, value in contract.to_parameters().items()}
-    return {"name": model, "input": ports(spec.inputs), "output": ports(spec.outputs), "parameters": parameters}
+    sides = {"input": ports(spec.inputs), "output": ports(spec.outputs)}
+    versions = {"specific": {"versions": [contract.model_version]}}
+    return {"name": model, **sides, "parameters": parameters, "version_policy": versions}
 
 
 class Liar(service_pb2_grpc.GRPCInferenceServiceServicer):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import mmap
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -17,6 +20,7 @@ from mmms_server.launcher import (
     cached_entry_bytes,
     find_server,
     model_repositories,
+    remove_orphans,
     with_defaults,
 )
 from mmms_server.process import ServerProcess, ServerStartError
@@ -55,6 +59,19 @@ def test_installing_does_not_replace_somebody_elses_server(tmp_path: Path) -> No
     program(tmp_path)
     with pytest.raises(FileExistsError, match="another program"):
         install(tmp_path, sys.executable)
+
+
+def test_shared_memory_of_killed_servers_is_given_back(tmp_path: Path) -> None:
+    """What nobody has open and is not of this minute; a live server's is left alone."""
+    names = [f"triton_python_backend_shm_region_{uuid4()}" for _ in range(3)] + ["mmms-1-2", "somebody-elses"]
+    for name in names:
+        (tmp_path / name).write_bytes(bytes(4096))
+    later_s = time.time() + 120
+    with (tmp_path / names[1]).open("r+b") as stream, mmap.mmap(stream.fileno(), 4096):
+        assert remove_orphans(tmp_path, now_s=time.time()) == [], "of this minute: somebody may be starting"
+        assert sorted(remove_orphans(tmp_path, now_s=later_s)) == sorted([names[0], names[2]])
+    assert {path.name for path in tmp_path.iterdir()} == set(names) - {names[0], names[2]}
+    assert remove_orphans(tmp_path, now_s=later_s) == [names[1]]
 
 
 def test_given_options_are_passed_on_and_not_doubled() -> None:

@@ -120,7 +120,8 @@ def test_clicks_get_the_cores_before_encodes(nano_server: ServerProcess) -> None
             continue
         command = (folder / "cmdline").read_bytes().decode(errors="replace")
         for stage in ("backbone", "fuser", "csnet"):
-            if f"/{stage}/1/model.py" in command:
+            is_stage = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1]) == nano_server.process.pid
+            if is_stage and f"/{stage}/" in command and "/model.py" in command:
                 stats = [(task / "stat").read_text().rsplit(")", 1)[1].split() for task in (folder / "task").iterdir()]
                 found[stage] = {int(fields[16]) for fields in stats}
     assert found == {"backbone": {10}, "fuser": {10}, "csnet": {0}}
@@ -290,7 +291,7 @@ def changed_server(server_extra: None, tmp_path_factory: pytest.TempPathFactory)
     config = root / "repository" / "mmms" / "config.pbtxt"
     config.write_text(
         config.read_text().replace(
-            '"contract_version" value { string_value: "1" }', '"contract_version" value { string_value: "0" }'
+            '"contract_version" value { string_value: "2" }', '"contract_version" value { string_value: "0" }'
         )
     )
     with ServerProcess(root / "repository", root / "log") as server:
@@ -298,7 +299,7 @@ def changed_server(server_extra: None, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_contract_of_another_version(changed_server: ServerProcess) -> None:
-    with pytest.raises(ContractError, match=r"contract version 1 at .* but got version 0; export the checkpoint again"):
+    with pytest.raises(ContractError, match=r"contract version 2 at .* but got version 0; export the checkpoint again"):
         TritonPredictor.connect(changed_server.url)
     assert run_doctor(changed_server.url, 5.0, lambda _: None) == 1
 

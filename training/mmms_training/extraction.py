@@ -23,6 +23,8 @@ from mmms_client.contract import TensorSpec
 from mmms_client.errors import OutputError, UsageError
 from mmms_client.foreign_features import ask_provider, check_provider
 from mmms_client.geometry import Frame
+from mmms_client.transport import served_version
+from mmms_client.waiting import PATIENCE_S, patiently
 from mmms_training.augmentation import jitter, labels_to_network, mirror, random_region
 from mmms_training.config import TrainConfig, network_of
 from mmms_training.data import check_usable, has_target
@@ -83,13 +85,16 @@ class Provider:
         self.transport = TritonTransport(address)
         self.deadline_s = deadline_s
         self.sha256 = check_provider(self.transport, specs, config.resolution)
+        self._version = served_version(self.transport.configuration("backbone"))
 
     def __call__(self, images: list[NDArray[np.uint8]]) -> list[Maps]:
         with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
             return list(pool.map(self._ask, images))
 
     def _ask(self, image: NDArray[np.uint8]) -> Maps:
-        answer = ask_provider(self.transport, image[None], self.deadline_s)
+        answer = patiently(
+            lambda: ask_provider(self.transport, image[None], self.deadline_s, self._version), PATIENCE_S
+        )
         return [np.ascontiguousarray(answer[name][0]) for name in ("F1", "F2", "F3", "F4")]
 
 

@@ -15,6 +15,7 @@ from mmms_client.annotate.choosing import InputRequest, project_images, reading
 from mmms_client.annotate.project import FolderLock, Project, read_classes
 from mmms_client.endpoint import Endpoint
 from mmms_client.errors import UsageError
+from mmms_client.files import remove_drafts
 from mmms_client.foreign_features import BUNDLE, check_features_option, read_bundle
 
 try:
@@ -54,6 +55,7 @@ def annotate(request: AppRequest, say: Callable[[str], None]) -> None:
     images = project_images(request, say)
     lock = FolderLock(Path(request.out))
     try:
+        remove_drafts(Path(request.out))
         classes = read_classes(request.classes) if request.classes else []
         project = Project.open(request.out, images, classes)
         asyncio.run(_run(request, project, lock, say))

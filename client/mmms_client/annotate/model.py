@@ -17,15 +17,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmms_client.annotate.metrics import CLICK, ENCODE, PREVIEW, Metrics
+from mmms_client.async_triton_predictor import AsyncTritonPredictor
 from mmms_client.clicks import Click
 from mmms_client.contract import ModelContract
 from mmms_client.endpoint import Endpoint
-from mmms_client.errors import ContractError, MMMSError, ModelNotReadyError, ServerUnreachableError
+from mmms_client.errors import (
+    ContractError,
+    MMMSError,
+    ModelNotReadyError,
+    ModelReplacedError,
+    ServerUnreachableError,
+)
 from mmms_client.foreign_features import is_foreign
 from mmms_client.predictor import Encoded
 from mmms_client.stage_times import StageTimes
 from mmms_client.triton import AsyncTritonTransport
-from mmms_client.triton_predictor import ENSEMBLE, AsyncTritonPredictor, parse_contract
+from mmms_client.triton_predictor import ENSEMBLE, parse_contract
 
 READY, GONE, REPLACED = "ready", "gone", "replaced"
 _HEARTBEAT_S = 3.0
@@ -120,7 +127,9 @@ class ModelLink:
         transport = AsyncTritonTransport(self.endpoint)
         try:
             contract = await self._read_contract(transport)
-            predictor = await AsyncTritonPredictor.over(transport, contract, self.deadline_s, self._features)
+            predictor = await AsyncTritonPredictor.over(
+                transport, contract, self.deadline_s, self._features, patience_s=0.0
+            )
         except BaseException:
             await transport.close()
             raise
@@ -203,7 +212,8 @@ class ModelLink:
     ) -> NDArray[np.float32]:
         """Answer a click, before everything that runs ahead. Waits for a server that is gone, then raises.
 
-        Raises :class:`mmms_client.errors.ServerError`.
+        Raises :class:`mmms_client.errors.ServerError`; :class:`ContractError` for a server that was replaced by one
+        of another checkpoint, also while it answered.
         """
         with self._first(), self.metrics.counted(CLICK):
             until_s = time.monotonic() + self.patience_s
@@ -211,11 +221,15 @@ class ModelLink:
                 predictor = await self.ready(max(0.0, until_s - time.monotonic()))
                 try:
                     return await self._timed(predictor, encoded, clicks, previous, timing)
-                except ServerUnreachableError:
+                except (ServerUnreachableError, ModelNotReadyError):  # gone, or about to go
                     if time.monotonic() > until_s:
                         raise
                     await self._lose(f"the server at {self.url} went away")
                     self._is_suspect.set()
+                except ModelReplacedError:
+                    await self._check()
+                    await self.ready(0.0)  # names both, unless the project knows the other one, too
+                    raise
 
     async def _timed(
         self,
@@ -292,7 +306,7 @@ class ModelLink:
             try:
                 with self.metrics.counted(PREVIEW):
                     return await self._heard(predictor.predict(encoded, clicks, previous))
-            except ServerUnreachableError:
+            except (ServerUnreachableError, ModelNotReadyError):
                 self._is_suspect.set()
                 raise
             finally:
@@ -319,7 +333,7 @@ class ModelLink:
                 self._others += 1
             if not request.cancelled():
                 error = request.exception()
-                if isinstance(error, ServerUnreachableError):
+                if isinstance(error, ServerUnreachableError | ModelNotReadyError):
                     self._is_suspect.set()
                 if error is not None:
                     raise error

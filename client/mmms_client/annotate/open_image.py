@@ -6,6 +6,7 @@ Every change goes one way: plan it, write it to the journal, then show it. One c
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
 from collections import OrderedDict
@@ -18,7 +19,7 @@ from mmms_client.alignment import Nudge
 from mmms_client.annotate.images import ImageFile
 from mmms_client.annotate.model import READY, ModelLink, Timing
 from mmms_client.annotate.pictures import Pictures, Reading, read_pictures
-from mmms_client.annotate.project import Project
+from mmms_client.annotate.project import RESULTS_FILE, Project
 from mmms_client.annotation import Annotation, ClickRequest
 from mmms_client.annotation_state import Answers
 from mmms_client.box_mask import NOWHERE, Box, BoxMask
@@ -30,7 +31,7 @@ from mmms_client.events import Clicked, ClickRemoved, Event, ModalityAligned, Su
 from mmms_client.export_masks.instance_png import encode_instance_png
 from mmms_client.export_masks.palette_png import MAX_ID, encode_palette_png
 from mmms_client.exporting import JOINT_FILE, SESSION_FILE
-from mmms_client.files import path_from, write_bytes_atomically
+from mmms_client.files import path_from, write_bytes_atomically, write_text_atomically
 from mmms_client.geometry import Frame, Region
 from mmms_client.importing import find_masks
 from mmms_client.journal import JOURNAL_FILE, Journal
@@ -313,6 +314,8 @@ class OpenImage:
                 return
             if not annotation.done and not is_there:
                 return
+            assert self._journal is not None
+            made_of = self.project.made_of(self._journal.length_bytes)
             document = self._session_document()
             joint = await asyncio.to_thread(lambda: annotation.joint)
         folder = self.project.folder(self.file)
@@ -322,6 +325,7 @@ class OpenImage:
             is_small = joint.max(initial=0) <= MAX_ID
             data = encode_palette_png(joint, document.surfaces) if is_small else encode_instance_png(joint)
             write_bytes_atomically(folder / JOINT_FILE, data)
+            write_text_atomically(folder / RESULTS_FILE, json.dumps(made_of) + "\n")
 
         await asyncio.to_thread(write)
         self._written = revision

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from mmms_client.json_text import parse_json, read_json
 from mmms_client.palette import palette
 from mmms_client.session_file import SurfaceClass
 
-PROJECT_FILE, LOCK_FILE = "project.json", ".lock"
+PROJECT_FILE, LOCK_FILE, RESULTS_FILE = "project.json", ".lock", ".results.json"
 STATES = ("todo", "done", "skipped")
 _MOST_CLASSES = 1000
 _OPAQUE_CHARACTERS = 64 * 1024  # of the page's settings as JSON
@@ -55,7 +54,6 @@ class Project:
     nudges: dict[str, Nudge] = field(default_factory=dict)  # by modality, for images without their own
     renamed: dict[str, str] = field(default_factory=dict)  # old name of a class -> its name now
     models: dict[str, str] = field(default_factory=dict)  # sha256 of every checkpoint that may answer -> its name
-    renamed_at_s: float = 0.0  # when a class was last renamed, in seconds since 1970
     settings: dict[str, Any] = field(default_factory=dict)
     keys: dict[str, Any] = field(default_factory=dict)
 
@@ -97,7 +95,6 @@ class Project:
             "states": self.states,
             "nudges": {name: [n.dx_px, n.dy_px, n.scale] for name, n in self.nudges.items()},
             "renamed": self.renamed,
-            "renamed_at_s": self.renamed_at_s,
             "models": self.models,
             "settings": self.settings,
             "keys": self.keys,
@@ -112,14 +109,13 @@ class Project:
             raise SessionFormatError(
                 f"{file}: expected JSON but got {reason!r}; restore the file from a copy."
             ) from error
-        names = ("classes", "states", "nudges", "renamed", "renamed_at_s", "models", "settings", "keys")
-        fields = Place(os.fspath(file), "", content).fields(("project", *names))
+        names = ("classes", "states", "nudges", "renamed", "models", "settings", "keys")
+        fields = Place(os.fspath(file), "", content).fields(("project", *names), ("renamed_at_s",))  # of older apps
         self.classes = [_class(item) for item in fields["classes"].items()]
         self.states = {name: _state(item) for name, item in fields["states"].entries().items()}
         for name, item in fields["nudges"].entries().items():
             self.nudges[name] = _nudge(item)
         self.renamed = {name: item.text() for name, item in fields["renamed"].entries().items()}
-        self.renamed_at_s = fields["renamed_at_s"].number()
         self.models = {name: item.text(may_be_empty=True) for name, item in fields["models"].entries().items()}
         self.settings, self.keys = dict(fields["settings"].entries()), dict(fields["keys"].entries())
         self.settings = {name: item.value for name, item in self.settings.items()}
@@ -131,13 +127,21 @@ class Project:
         return self.out / image.name
 
     def has_results(self, image: ImageFile) -> bool:
-        """Whether session.json and joint.png of an image are there and younger than what they are made of."""
+        """Whether session.json and joint.png of an image are there, and of all that its journal holds."""
         folder = self.folder(image)
         try:
-            written_s = [(folder / name).stat().st_mtime for name in (SESSION_FILE, JOINT_FILE)]
-            return min(written_s) >= max((folder / JOURNAL_FILE).stat().st_mtime, self.renamed_at_s)
-        except OSError:
+            if not all((folder / name).is_file() for name in (SESSION_FILE, JOINT_FILE)):
+                return False
+            made_of = json.loads((folder / RESULTS_FILE).read_text("utf-8"))
+            return bool(made_of == self.made_of((folder / JOURNAL_FILE).stat().st_size))
+        except (OSError, ValueError, RecursionError):
             return False
+
+    def made_of(self, journal_bytes: int) -> dict[str, Any]:
+        """What is kept beside an image's results to tell whether they are of now: a journal only grows, and a clock
+        may be set back.
+        """
+        return {"journal_bytes": journal_bytes, "renamed": self.renamed}
 
     def state(self, image: ImageFile) -> str:
         return self.states.get(image.name, "todo")
@@ -169,7 +173,6 @@ class Project:
             if old is not None and old != new.name:
                 self.renamed = {key: new.name if value == old else value for key, value in self.renamed.items()}
                 self.renamed[old] = new.name
-                self.renamed_at_s = time.time()
         self.renamed = {old: new for old, new in self.renamed.items() if old not in names}
         self.classes = classes
         self.save()

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mmms_client.async_triton_predictor import AsyncTritonPredictor
 from mmms_client.predictor import Encoded
 from mmms_client.triton import TritonTransport
-from mmms_client.triton_predictor import AsyncTritonPredictor
 from mmms_export.perf.rows import Row, make_row
 from mmms_export.perf.workload import random_clicks, scene
 

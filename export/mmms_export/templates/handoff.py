@@ -12,6 +12,15 @@ import triton_python_backend_utils as pb_utils
 class TritonPythonModel:
     """What the python backend calls; its inputs are moved to the CPU before they arrive here."""
 
+    def initialize(self, args: dict[str, str]) -> None:
+        from guard import Guard  # the file beside this one
+
+        self.guard = Guard(args["model_name"])
+        self.guard.ready()
+
+    def finalize(self) -> None:
+        self.guard.done()
+
     def execute(self, requests: list) -> list:
         responses = []
         for request in requests:

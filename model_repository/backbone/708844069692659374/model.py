@@ -175,6 +175,9 @@ class TritonPythonModel:
     """What the python backend calls."""
 
     def initialize(self, args: dict[str, str]) -> None:
+        from guard import Guard  # the file beside this one
+
+        self.guard = Guard(args["model_name"])
         config = json.loads(args["model_config"])
         parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
         engine_class, file_name = ENGINES[parameters["engine"]]
@@ -192,6 +195,10 @@ class TritonPythonModel:
         keep_private()
         self._warm_up()
         self._be_nice(int(parameters.get("nice", "0")))
+        self.guard.ready()
+
+    def finalize(self) -> None:
+        self.guard.done()
 
     @staticmethod
     def _be_nice(increment: int) -> None:
