@@ -69,7 +69,7 @@ def perf_file(folder: Path, factor: float) -> Path:
     rows: list[dict[str, Any]] = []
 
     def add(what: str, how: str, p50_ms: float, per_s: float | None = None) -> None:
-        rows.append({"model": "nano+2", "what": what, "how": how, "p50_ms": p50_ms, "per_s": per_s})
+        rows.append({"model": "nano +2", "what": what, "how": how, "p50_ms": p50_ms, "per_s": per_s})
 
     add("encode", "ensemble", 100.0)
     add("click", "ensemble", 30.0)
