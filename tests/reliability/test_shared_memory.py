@@ -8,6 +8,7 @@ import re
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,7 @@ def test_by_default_no_client_shares_memory(nano_server: ServerProcess, tmp_path
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as client:
         while client.poll() is None:
             assert ours(client.pid) == set() and registered(nano_server) == set()
+            time.sleep(0.05)
     assert client.returncode == 0 and (tmp_path / "joint.png").is_file()
 
 
