@@ -19,7 +19,8 @@ CLAIM_FLAGS ?=
 REAL ?=
 TEST_FLAGS ?=
 
-.PHONY: help demo setup lint format test test-slow chaos load export perf train claim results samples simulate clean
+.PHONY: help demo setup lint format test test-slow chaos load export perf train claim results samples simulate audit offline supply \
+	reliability clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -110,6 +111,16 @@ samples: $(VENV)/.dev-stamp ## Write the sample pair of the demo again
 PERF ?=
 simulate: $(VENV)/.dev-stamp ## PERF=build/perf.json: people per server and fleet, into docs/scaling.md; against `make perf` if given
 	$(BIN)/python deploy/simulation/simulate.py --page $(if $(PERF),--measured $(PERF))
+
+FIGURES ?= build/reliability
+AUDITOR := build/audit/bin/pip-audit
+$(AUDITOR): ; $(PYTHON) -m venv build/audit && build/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+
+audit: $(VENV)/.dev-stamp $(AUDITOR) ## Known vulnerabilities and licences; exit code 3 from the program if the database was not reached
+	MMMS_FIGURES=$(FIGURES) $(BIN)/python .ci/audit.py $(AUDITOR)
+
+reliability: $(VENV)/.dev-stamp ## The figures that tests kept in FIGURES, into docs/reliability.md
+	$(BIN)/python tests/reliability/page.py $(FIGURES)
 
 clean: ## Remove what make built, but not the environment
 	rm -rf build out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

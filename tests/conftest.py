@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+import no_network
 from mmms_server.process import ServerProcess
 
+no_network.watch()
 ROOT = Path(__file__).resolve().parent.parent
 REPOSITORY = ROOT / "model_repository"
 
@@ -20,6 +22,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "nano_server" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.server)
+
+
+@pytest.fixture(autouse=True)
+def stays_on_this_machine() -> Iterator[None]:
+    """What a test, or a library that swallows the error, asked another machine."""
+    no_network.tried.clear()
+    yield
+    assert not no_network.tried, f"this test speaks to other machines: {no_network.tried}"
 
 
 @pytest.fixture(scope="session")

@@ -35,9 +35,7 @@ def served_engines() -> ModuleType:
 
 def cpu_precisions() -> tuple[str, ...]:
     """What OpenVINO computes in on this CPU, of the precisions that are served."""
-    import openvino
-
-    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    capabilities = served_engines().import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return ("bf16", "fp32") if "BF16" in capabilities else ("fp32",)
 
 

@@ -43,6 +43,9 @@ def test_perf_measures_every_way_and_prints_the_hit_ratio(server_extra: None, tm
     assert features_kib > 4 * facts["wire: KiB per click, shared-memory"]  # megabytes that stay where they are
     parts = [value for what, value in facts.items() if what.startswith("bench: per click, ")]
     assert len(parts) == 4 and facts["bench: clicks per second"] > 0
+    shares = [value for what, value in facts.items() if what.startswith("csnet: share of ")]
+    assert len(shares) > 3 and abs(sum(shares) - 100) < 1e-6
+    assert 2 < facts["csnet: multiply-adds of one answer"] < 3 and facts["csnet: multiply-adds per second"] > 0
 
     text = page.read_text()
     assert text.startswith("before") and text.endswith("after\n") and "old numbers" not in text

@@ -116,6 +116,7 @@ def train(
 )
 @click.option("--seeds", default="0,1", show_default=True, help="One comparison each.")
 @click.option("--images", type=click.IntRange(min=2), default=100, show_default=True, help="Held-out scenes.")
+@click.option("--scene-px", type=click.IntRange(min=48), default=256, show_default=True, help="Side of those scenes.")
 @click.option("--shares", default="25,0,10,50", show_default=True, help="Invisible borders when measured, percent.")
 @click.option("--only", default=None, help="Comma-separated networks; all by default.")
 def claim(
@@ -126,6 +127,7 @@ def claim(
     base_start: Path | None,
     seeds: str,
     images: int,
+    scene_px: int,
     shares: str,
     only: str | None,
     **options: Any,
@@ -139,7 +141,7 @@ def claim(
     variants = choose_variants(None if only is None else _names(only))
     plan = ClaimPlan(
         out, budget, base_budget or 2 * budget, _numbers("--seeds", seeds), images, _numbers("--shares", shares),
-        variants, start, base_start,
+        variants, start, base_start, scene_px,
     )  # fmt: skip
     run_claim(plan, make_config(options, "claim"), click.echo)
 

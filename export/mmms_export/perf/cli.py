@@ -25,6 +25,7 @@ from mmms_export.manifest import device_name, installed_versions
 from mmms_export.perf import ways
 from mmms_export.perf.bench_rate import measure_bench
 from mmms_export.perf.load import measure_beside_encodes, measure_sessions
+from mmms_export.perf.profile import profile_facts
 from mmms_export.perf.resources import first_byte_fact, memory_facts, started, wire_facts
 from mmms_export.perf.rows import Fact, Row, table
 from mmms_export.perf.workload import SIZE_HW
@@ -118,6 +119,7 @@ def measure(
         rows += ways.rows_of(name, timed)
         facts += wire_facts(name, through, _WIRE)
         facts += memory_facts(name, server)
+        facts += profile_facts(name, repository, "csnet")
         if bench_images:
             cached = through[ENSEMBLE]
             assert isinstance(cached, TritonPredictor)

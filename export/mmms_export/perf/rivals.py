@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmms_export.engines import served_engines
 from mmms_export.perf.rows import Row, make_row
 
 SIMPLE_CLICK_PX = 448
@@ -126,8 +127,7 @@ def _millions(network: nn.Module) -> float:
 
 def _time(network: nn.Module, inputs: tuple[Tensor, ...], count: int, warm_up: int = 2) -> list[float]:
     """Milliseconds of ``count`` calls of the compiled network, each on other numbers."""
-    import openvino
-
+    openvino = served_engines().import_openvino()
     network.eval()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what tracing thinks of fixed sizes

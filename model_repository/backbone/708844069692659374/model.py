@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -20,13 +22,30 @@ except ImportError:  # outside Triton the engines below are used in process: par
     pb_utils = None
 
 
+def import_openvino() -> ModuleType:
+    """OpenVINO without its telemetry, which would tell a service of analytics of every import.
+
+    Where that package is not there, OpenVINO takes a stub that sends nothing.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # as if it were not installed
+    import openvino
+
+    return openvino
+
+
+def keep_private(maps: Path = Path("/proc/self/maps")) -> None:
+    """Images and masks come here through files in /dev/shm, which Triton lets every account of the machine read."""
+    lines = maps.read_text(encoding="utf-8", errors="replace").splitlines() if maps.exists() else []
+    for shared in {line.split(maxsplit=5)[5] for line in lines if " /dev/shm/triton" in line}:
+        if not shared.endswith(" (deleted)"):
+            Path(shared).chmod(0o600)
+
+
 class OpenVINOEngine:
     """OpenVINO on the CPU. ``precision`` is `fp32` or `bf16`; a CPU without bf16 runs fp32 and says so."""
 
     def __init__(self, path: Path, precision: str, threads: int | None = None) -> None:
-        import openvino
-
-        core = openvino.Core()
+        core = import_openvino().Core()
         self.precision = precision
         if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             self.precision = "fp32"
@@ -173,6 +192,7 @@ class TritonPythonModel:
             port["name"]: ([int(d) for d in port["dims"]], pb_utils.triton_string_to_numpy(port["data_type"]))
             for port in config["input"]
         }
+        keep_private()
         self._warm_up()
         self._be_nice(int(parameters.get("nice", "0")))
         self.guard.ready()

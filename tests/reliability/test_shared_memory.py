@@ -1,0 +1,88 @@
+"""Memory that a client shares with a server: only when asked for, its owner's only, and given back."""
+
+from __future__ import annotations
+
+import gc
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmms_client import Click, TritonPredictor
+from mmms_client.triton import TritonTransport
+from mmms_server.process import ServerProcess
+
+ROOT = Path(__file__).resolve().parents[2]
+STREET = ROOT / "samples" / "street"
+MEMORY = Path("/dev/shm")
+
+pytestmark = pytest.mark.server
+
+
+def ours() -> set[str]:
+    """Regions of clients on this machine."""
+    return {path.name for path in MEMORY.glob("mmms-*")}
+
+
+def registered(server: ServerProcess) -> set[str]:
+    """The regions that the server knows."""
+    transport = TritonTransport(server.url)
+    try:
+        return set(transport._client.get_system_shared_memory_status(as_json=True).get("regions", {}))
+    finally:
+        transport.close()
+
+
+def image(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+
+
+def test_by_default_no_client_shares_memory(nano_server: ServerProcess, tmp_path: Path) -> None:
+    before = ours()
+    with TritonPredictor.connect(nano_server.url) as predictor:
+        predictor.predict(predictor.encode(image(1)), [Click(5, 5)])
+        assert ours() == before and registered(nano_server) == set()
+    street = [str(STREET / "rgb.png"), "--clicks", str(STREET / "session.json"), "--modalities="]
+    command = [
+        sys.executable,
+        "-m",
+        "mmms_client",
+        "annotate",
+        *street,
+        "--out",
+        str(tmp_path),
+        "--url",
+        nano_server.url,
+    ]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    assert ours() == before and registered(nano_server) == set()
+
+
+def test_what_was_asked_for_is_its_owners_and_given_back(nano_server: ServerProcess) -> None:
+    before = ours()
+    with TritonPredictor.connect(nano_server.url, features="shared-memory") as predictor:
+        first, second = predictor.encode(image(1)), predictor.encode(image(2))
+        new = ours() - before
+        assert len(new) == 2 and registered(nano_server) == new
+        for name in new:
+            file = (MEMORY / name).stat()
+            assert stat.S_IMODE(file.st_mode) == 0o600, "nobody else on this machine reads the features"
+            assert file.st_size >= predictor.contract.features.size_bytes
+        assert predictor.predict(first, [Click(5, 5)]).shape == predictor.predict(second, [Click(5, 5)]).shape
+        del first
+        gc.collect()
+        assert len(ours() - before) == 1 == len(registered(nano_server)), "an image that nobody holds any more"
+    assert ours() == before and registered(nano_server) == set()
+
+
+def test_what_the_server_shares_with_its_models_is_its_owners(nano_server: ServerProcess) -> None:
+    """Images and masks of everybody pass through it."""
+    assert nano_server.process is not None
+    maps = Path(f"/proc/{nano_server.process.pid}/maps").read_text()
+    regions = {Path(found) for found in re.findall(r"/dev/shm/\S+", maps)}
+    assert len(regions) >= 3, "of backbone, fuser and csnet"
+    assert {stat.S_IMODE(region.stat().st_mode) for region in regions} == {0o600}
