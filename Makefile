@@ -19,8 +19,8 @@ CLAIM_FLAGS ?=
 REAL ?=
 TEST_FLAGS ?=
 
-.PHONY: help demo setup lint format test test-slow chaos load export perf train claim results samples simulate audit offline supply \
-	reliability clean
+.PHONY: help demo setup lint format test test-slow chaos load export perf train claim results samples simulate audit offline supply reliability \
+	clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -70,6 +70,7 @@ test-slow: $(VENV)/.dev-stamp ## The long forms too
 
 KILLS ?= 120
 LOAD ?= 64:600
+FIGURES ?= build/reliability
 chaos: $(VENV)/.dev-stamp ## KILLS: kill -9 of server, stages, app and bench at random moments under load; other faults
 	MMMS_KILLS=$(KILLS) MMMS_FIGURES=$(FIGURES) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -X faulthandler -m pytest \
 		tests/reliability/test_chaos.py tests/reliability/test_faults.py $(TEST_FLAGS)
