@@ -111,12 +111,19 @@ PERF ?=
 simulate: $(VENV)/.dev-stamp ## PERF=build/perf.json: people per server and fleet, into docs/scaling.md; against `make perf` if given
 	$(BIN)/python deploy/simulation/simulate.py --page $(if $(PERF),--measured $(PERF))
 
-FIGURES ?= build/reliability
 AUDITOR := build/audit/bin/pip-audit
 $(AUDITOR): ; $(PYTHON) -m venv build/audit && build/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 
 audit: $(VENV)/.dev-stamp $(AUDITOR) ## Known vulnerabilities and licences; exit code 3 from the program if the database was not reached
 	MMMS_FIGURES=$(FIGURES) $(BIN)/python .ci/audit.py $(AUDITOR)
+
+offline: $(VENV)/.dev-stamp ## make test where nothing but loopback exists; fails if anything tried to leave
+	$(BIN)/python tests/reliability/offline.py $(MAKE) test
+
+supply: $(VENV)/.dev-stamp ## Lowest versions, two exports to the byte, the demo without a network, what is refused; figures
+	PATH="$(CURDIR)/$(BIN):$$PATH" MMMS_FIGURES=$(FIGURES) $(BIN)/python -m pytest $(TEST_FLAGS) tests/reliability/test_lower_bounds.py \
+		tests/reliability/test_reproducible.py tests/reliability/test_no_network.py tests/reliability/test_start_line.py \
+		tests/reliability/test_proxy.py tests/reliability/test_browser_origins.py
 
 reliability: $(VENV)/.dev-stamp ## The figures that tests kept in FIGURES, into docs/reliability.md
 	$(BIN)/python tests/reliability/page.py $(FIGURES)
