@@ -19,7 +19,7 @@ CLAIM_FLAGS ?=
 REAL ?=
 TEST_FLAGS ?=
 
-.PHONY: help demo setup lint format test test-slow chaos load export perf train claim results samples simulate audit offline supply reliability \
+.PHONY: help demo setup lint format test test-slow chaos load fuzz export perf train claim results samples simulate audit offline supply reliability \
 	clean
 
 help: ## Show this list
@@ -77,6 +77,11 @@ chaos: $(VENV)/.dev-stamp ## KILLS: kill -9 of server, stages, app and bench at 
 load: $(VENV)/.dev-stamp ## LOAD=SESSIONS:SECONDS: many sessions at once, memory, files and shared memory watched
 	MMMS_LOAD=$(LOAD) MMMS_FIGURES=$(FIGURES) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -X faulthandler -m pytest \
 		tests/reliability/test_load.py $(TEST_FLAGS)
+
+FUZZ ?= 10000
+fuzz: $(VENV)/.dev-stamp ## FUZZ: hostile files for every reader, requests, answers and messages; hours
+	MMMS_FUZZ=$(FUZZ) MMMS_FIGURES=$(FIGURES) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -X faulthandler -m pytest \
+		tests/reliability/test_hostile_*.py $(TEST_FLAGS)
 
 export: $(VENV)/.dev-stamp ## CHECKPOINT, TARGET, RESOLUTION, OUT: write a model repository, with parity check
 	$(BIN)/mmms-export --checkpoint $(CHECKPOINT) --target $(TARGET) --resolution $(RESOLUTION) --out $(OUT) $(EXPORT_FLAGS)
