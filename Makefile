@@ -70,7 +70,6 @@ test-slow: $(VENV)/.dev-stamp ## The long forms too
 
 KILLS ?= 120
 LOAD ?= 64:600
-FIGURES ?= build/reliability
 chaos: $(VENV)/.dev-stamp ## KILLS: kill -9 of server, stages, app and bench at random moments under load; other faults
 	MMMS_KILLS=$(KILLS) MMMS_FIGURES=$(FIGURES) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -X faulthandler -m pytest \
 		tests/reliability/test_chaos.py tests/reliability/test_faults.py $(TEST_FLAGS)

@@ -127,7 +127,7 @@ def drafts(folder: Path) -> list[Path]:
 def bench_command(url: str, images: int, json_file: Path, *more: str) -> list[str]:
     data = ["--dataset", "synthetic", "--images", str(images), "--size", "128", "--min-area", "150"]
     command = [sys.executable, "-m", "mmms_client", "bench", *data]
-    return [*command, "--n-max", "5", "--url", url, "--json", str(json_file), *more]
+    return [*command, "--n-max", "5", "--url", url, "--json", str(json_file), "--deadline", "120", *more]
 
 
 def finished_images(json_file: Path) -> int:

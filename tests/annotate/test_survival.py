@@ -134,6 +134,7 @@ def test_a_server_that_dies_loses_no_click_and_is_found_again(app, tmp_path, ser
             reply = await waiting
             assert not reply["ok"] and "nothing was changed" in reply["error"], "what comes later does not wait for it"
             joint = page.joint.copy()
+            own.workplace.link.patience_s = 60.0  # a start may take longer than a person waits, on a busy machine
             waiting = page.start("click", surface=1, x=100, y=460, positive=True)
             server.stop()
             await asyncio.to_thread(server.start)

@@ -61,7 +61,7 @@ def annotate(predictor: TritonPredictor, rng: np.random.Generator, count: Count)
 def work(url: str, features: str, until_s: float, seed: int, count: Count) -> None:
     rng = np.random.default_rng(seed)
     try:
-        with TritonPredictor.connect(url, features, deadline_s=60.0) as predictor:
+        with TritonPredictor.connect(url, features, deadline_s=120.0) as predictor:
             while time.monotonic() < until_s:
                 annotate(predictor, rng, count)
     except Exception as error:  # noqa: BLE001 - counted, and the test fails with it

@@ -43,6 +43,7 @@ from served_repositories import REPOSITORY
 STREET = REPOSITORY.parent / "samples" / "street"
 KILLS = int(os.environ.get("MMMS_KILLS", "6"))
 SEED = int(os.environ.get("MMMS_SEED", "0"))
+DEADLINE_S = 120.0
 PATIENCE_S = 120.0  # of the sessions; the server is started again at once, but the machine may be busy
 PATHS = ("ensemble", "shared-memory", "plain")
 SHARED_MEMORY = Path("/dev/shm")
@@ -60,7 +61,7 @@ class Annotator:
 
     def _run(self) -> None:
         try:
-            with TritonPredictor.connect(self._url, self._features, patience_s=PATIENCE_S) as predictor:
+            with TritonPredictor.connect(self._url, self._features, DEADLINE_S, PATIENCE_S) as predictor:
                 expected: dict[int, list[bytes]] = {}
                 for turn in count():
                     if not self._annotate(predictor, turn % 2, expected):
@@ -171,7 +172,7 @@ def test_a_server_or_stage_that_is_killed_costs_nobody_an_answer(
     with ExitStack() as stack:
         server = stack.enter_context(ServerProcess(REPOSITORY, tmp_path / "log"))
         supervisor = stack.enter_context(Supervisor(server))
-        app = stack.enter_context(AppProcess(*arguments, "--url", server.url))
+        app = stack.enter_context(AppProcess(*arguments, "--url", server.url, "--deadline", "120"))
         bench = stack.enter_context(bench_beside(server.url, tmp_path / "bench.json", images=2 + kills // 2))
         annotators = [stack.enter_context(Annotator(server.url, path, n)) for n, path in enumerate(PATHS)]
         clicker = stack.enter_context(Clicker(app))

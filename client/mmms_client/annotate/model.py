@@ -226,10 +226,13 @@ class ModelLink:
                         raise
                     await self._lose(f"the server at {self.url} went away")
                     self._is_suspect.set()
-                except ModelReplacedError:
+                except ModelReplacedError as error:
                     await self._check()
                     await self.ready(0.0)  # names both, unless the project knows the other one, too
-                    raise
+                    raise ModelReplacedError(
+                        f"Expected one model from click to answer but {self.url} changed to another one that this "
+                        "project knows; the click was not taken: click again."
+                    ) from error
 
     async def _timed(
         self,
