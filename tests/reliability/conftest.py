@@ -23,6 +23,6 @@ def figures() -> Callable[..., None]:
         folder = os.environ.get(FOLDER)
         if folder:
             make_folder(folder)
-            write_text_atomically(Path(folder) / f"{topic}.json", json.dumps(counted, indent=1, sort_keys=True) + "\n")
+            write_text_atomically(Path(folder) / f"{topic}.json", json.dumps(counted, indent=1) + "\n")
 
     return keep

@@ -179,7 +179,7 @@ def main(arguments: Sequence[str]) -> int:
 
             topics = collect(Path(arguments[0]), topics, device_name())
         text = fill(PAGE.read_text("utf-8"), topics, defects)
-        write_text_atomically(FIGURES, json.dumps(topics, indent=1, sort_keys=True) + "\n")
+        write_text_atomically(FIGURES, json.dumps(topics, indent=1) + "\n")
         write_text_atomically(PAGE, text)
     except MMMSError as error:
         sys.stderr.write(f"{error}\n")

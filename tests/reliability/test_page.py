@@ -51,6 +51,19 @@ def test_figures_of_a_folder_replace_older_ones_and_leave_the_others(tmp_path: P
     assert topics["chaos-kills"]["device"] == "two cores" and topics["chaos-kills"]["date"] > "2020-01-01"
 
 
+def test_taking_figures_twice_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PAGE", "FIGURES", "DEFECTS"):
+        copy = tmp_path / getattr(page, name).name
+        copy.write_text(getattr(page, name).read_text("utf-8"))
+        monkeypatch.setattr(page, name, copy)
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "load.json").write_text('{"sessions": 64, "errors": 0, "by_hour": {"2": 1, "1": 5}}')
+    assert page.main([str(tmp_path / "build")]) == 0
+    first = page.PAGE.read_text("utf-8"), page.FIGURES.read_text("utf-8")
+    assert "| sessions | 64 |\n| errors | 0 |" in first[0]
+    assert page.main([]) == 0 and (page.PAGE.read_text("utf-8"), page.FIGURES.read_text("utf-8")) == first
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
