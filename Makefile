@@ -19,7 +19,7 @@ CLAIM_FLAGS ?=
 REAL ?=
 TEST_FLAGS ?=
 
-.PHONY: help demo setup lint format test test-slow chaos load export perf train claim results samples simulate audit offline supply reliability \
+.PHONY: help demo setup lint format test test-slow chaos load fuzz export perf train claim results samples simulate audit offline supply reliability \
 	clean
 
 help: ## Show this list
@@ -78,6 +78,11 @@ load: $(VENV)/.dev-stamp ## LOAD=SESSIONS:SECONDS: many sessions at once, memory
 	MMMS_LOAD=$(LOAD) MMMS_FIGURES=$(FIGURES) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -X faulthandler -m pytest \
 		tests/reliability/test_load.py $(TEST_FLAGS)
 
+FUZZ ?= 10000
+fuzz: $(VENV)/.dev-stamp ## FUZZ: hostile files for every reader, requests, answers and messages; hours
+	MMMS_FUZZ=$(FUZZ) MMMS_FIGURES=$(FIGURES) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -X faulthandler -m pytest \
+		tests/reliability/test_hostile_*.py $(TEST_FLAGS)
+
 export: $(VENV)/.dev-stamp ## CHECKPOINT, TARGET, RESOLUTION, OUT: write a model repository, with parity check
 	$(BIN)/mmms-export --checkpoint $(CHECKPOINT) --target $(TARGET) --resolution $(RESOLUTION) --out $(OUT) $(EXPORT_FLAGS)
 
@@ -111,12 +116,19 @@ PERF ?=
 simulate: $(VENV)/.dev-stamp ## PERF=build/perf.json: people per server and fleet, into docs/scaling.md; against `make perf` if given
 	$(BIN)/python deploy/simulation/simulate.py --page $(if $(PERF),--measured $(PERF))
 
-FIGURES ?= build/reliability
 AUDITOR := build/audit/bin/pip-audit
 $(AUDITOR): ; $(PYTHON) -m venv build/audit && build/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 
 audit: $(VENV)/.dev-stamp $(AUDITOR) ## Known vulnerabilities and licences; exit code 3 from the program if the database was not reached
 	MMMS_FIGURES=$(FIGURES) $(BIN)/python .ci/audit.py $(AUDITOR)
+
+offline: $(VENV)/.dev-stamp ## make test where nothing but loopback exists; fails if anything tried to leave
+	$(BIN)/python tests/reliability/offline.py $(MAKE) test
+
+supply: $(VENV)/.dev-stamp ## Lowest versions, two exports to the byte, the demo without a network, what is refused; figures
+	PATH="$(CURDIR)/$(BIN):$$PATH" MMMS_FIGURES=$(FIGURES) $(BIN)/python -m pytest $(TEST_FLAGS) tests/reliability/test_lower_bounds.py \
+		tests/reliability/test_reproducible.py tests/reliability/test_no_network.py tests/reliability/test_start_line.py \
+		tests/reliability/test_proxy.py tests/reliability/test_browser_origins.py
 
 reliability: $(VENV)/.dev-stamp ## The figures that tests kept in FIGURES, into docs/reliability.md
 	$(BIN)/python tests/reliability/page.py $(FIGURES)

@@ -10,7 +10,6 @@ Pixel centres are at integers on both sides. What the sensor did not see becomes
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,10 @@ from numpy.typing import NDArray
 from mmms_client.contract import Resampling
 from mmms_client.errors import AlignmentError, UsageError
 from mmms_client.geometry import ASPECT_TOLERANCE
+from mmms_client.json_text import parse_json
 
 ALIGN_FORM = "NAME=stretch or NAME=homography.json"
+_LARGEST = 1e9  # of a homography's numbers
 _MAX_SIDE_PX = 4096  # of a warped map; beyond this a modality sees nothing that the network could use
 _MIN_SIDE_PX = 64  # below, rounding to whole pixels would change the aspect ratio
 
@@ -82,13 +83,13 @@ def read_homography(path: str | Path) -> Alignment:
     try:
         text = file.read_text("utf-8")
         if file.suffix.lower() == ".json":
-            content = json.loads(text)
+            content = parse_json(text)
             rows = content["homography"] if isinstance(content, dict) else content
             matrix = np.array(rows, np.float64)
         else:
             matrix = np.array([float(word) for word in re.split(r"[\s,;]+", text.strip())]).reshape(3, 3)
         return homography(matrix)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise AlignmentError(
             f"Expected {str(path)!r} to hold a 3x3 homography (9 numbers, row by row) but got {reason!r}; "
@@ -104,8 +105,11 @@ def homography(matrix: NDArray[np.floating[Any]]) -> Alignment:
     if not np.isfinite(array).all():
         raise ValueError("NaN or inf among the numbers")
     scale = np.abs(array).max()
-    if scale == 0.0 or abs(np.linalg.det(array / scale)) < 1e-15:
-        raise ValueError("a singular matrix")
+    if scale > _LARGEST:
+        raise ValueError(f"numbers above {_LARGEST:g}")
+    with np.errstate(all="ignore"):
+        if scale == 0.0 or not abs(np.linalg.det(array / scale)) >= 1e-15:
+            raise ValueError("a singular matrix")
     return Alignment(tuple(tuple(float(v) for v in row) for row in array))
 
 

@@ -23,6 +23,7 @@ from mmms_client.errors import (
 from mmms_client.foreign_features import FeatureSource, check_features_option, is_foreign, open_feature_source
 from mmms_client.geometry import Region
 from mmms_client.predictor import Encoded, Modalities, click_inputs, image_key, network_inputs, to_probabilities
+from mmms_client.server_answers import checked
 from mmms_client.triton import AsyncTritonTransport, TritonTransport
 from mmms_client.triton_predictor import (
     ENSEMBLE,
@@ -173,7 +174,7 @@ class AsyncTritonPredictor:
                 answer = await self.transport.infer(
                     model, tensors, ("mask",), payload.prepared, self.deadline_s, encoded.image_key, self._version
                 )
-                return to_probabilities(answer["mask"])
+                return to_probabilities(checked(answer["mask"], self._contract.mask, model, self.transport.url))
             except (ServerUnreachableError, ModelNotReadyError, ServerBusyError) as error:
                 is_gone = isinstance(error, ServerUnreachableError)
                 wait_s = waits.next_s()

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mmms_client.bounded import inflate
 from mmms_client.joint_mask import Mask
 
 _FAST = 1  # zlib level: masks are nearly all runs, more effort gains little
@@ -108,11 +109,9 @@ class BoxMask:
     @property
     def pixels(self) -> Mask:
         """bool [box height, box width]. Raises ``ValueError`` if the packed bits are not of that size."""
-        bits = np.frombuffer(zlib.decompress(self.packed), np.uint8)
-        if bits.size != -(-self.box.area_px // 8):
-            raise ValueError(
-                f"Expected bits of a box of {self.box.width}x{self.box.height} px but got {bits.size} bytes"
-            )
+        if self.box.width < 0 or self.box.height < 0:
+            raise ValueError(f"a box of {self.box.width}x{self.box.height} px")
+        bits = np.frombuffer(inflate(self.packed, -(-self.box.area_px // 8)), np.uint8)
         flat = np.unpackbits(bits, count=self.box.area_px)
         return flat.view(np.bool_).reshape(self.box.height, self.box.width)
 

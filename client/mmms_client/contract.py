@@ -25,15 +25,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
+from mmms_client.json_place import Place
+from mmms_client.json_text import parse_json
+from mmms_client.typed_json import read_value
+
 CONTRACT_VERSION = 2  # 2: models are numbered by their checkpoint
 MAX_CLICKS = 64  # P: clicks per surface that fit one request; the rest of the list is padding
 CLICK_BATCH = 8  # clicks that the server may run together in one forward pass of `csnet`
+_LARGEST_SIDE, _MOST_MODALITIES, _LONGEST_TEXT = 8192, 64, 1000  # of what a server may say of its network
+_NAME, _DIGEST = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}"), re.compile(r"[0-9A-Za-z]{0,128}")
 
 Scaling = Literal["linear", "log", "percentile"]
 Resampling = Literal["bilinear", "nearest"]
@@ -224,13 +231,16 @@ class ModelContract:
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, str]) -> ModelContract:
-        """Inverse of :meth:`to_parameters`. ``KeyError``, ``TypeError`` or ``ValueError`` on nonsense."""
+        """Inverse of :meth:`to_parameters`.
 
-        def shapes(key: str) -> tuple[tuple[int, int, int], ...]:
-            rows: Sequence[Sequence[int]] = json.loads(parameters[key])
-            return tuple((int(c), int(h), int(w)) for c, h, w in rows)
+        ``KeyError``, ``ValueError`` or :class:`mmms_client.errors.SessionFormatError` on nonsense: a server may say
+        anything, and memory is taken for what it says.
+        """
 
-        return cls(
+        def listed(key: str, kind: Any) -> Any:
+            return read_value(Place("the model configuration", key, parse_json(parameters[key])), kind)
+
+        contract = cls(
             preset=parameters["preset"],
             checkpoint=parameters["checkpoint"],
             checkpoint_sha256=parameters["checkpoint_sha256"],
@@ -238,12 +248,41 @@ class ModelContract:
             max_clicks=int(parameters["max_clicks"]),
             engine=parameters["engine"],
             precision=parameters["precision"],
-            modalities=tuple(ModalitySpec(**m) for m in json.loads(parameters["modalities"])),
-            backbone_shapes=shapes("backbone_shapes"),
-            pyramid_shapes=shapes("pyramid_shapes"),
+            modalities=listed("modalities", tuple[ModalitySpec, ...]),
+            backbone_shapes=listed("backbone_shapes", tuple[tuple[int, int, int], ...]),
+            pyramid_shapes=listed("pyramid_shapes", tuple[tuple[int, int, int], ...]),
             version=int(parameters["contract_version"]),
             backbone_sha256=parameters.get("backbone_sha256", ""),
         )
+        _check(contract)
+        return contract
+
+
+def _check(contract: ModelContract) -> None:
+    """Raise ``ValueError`` for a contract that no network of ours can have."""
+    texts = (contract.preset, contract.checkpoint, contract.engine, contract.precision)
+    digests = (contract.checkpoint_sha256, contract.backbone_sha256)
+    shapes = (*contract.backbone_shapes, *contract.pyramid_shapes)
+    names = contract.modality_names
+    for holds, what in (
+        (all(text.isprintable() and len(text) <= _LONGEST_TEXT for text in texts), "names"),
+        (all(_DIGEST.fullmatch(text) for text in digests), "hashes"),
+        (8 <= contract.resolution <= _LARGEST_SIDE and 1 <= contract.max_clicks <= _LARGEST_SIDE, "sizes"),
+        (len(contract.backbone_shapes) == len(contract.pyramid_shapes) == 4, "shapes"),
+        (all(1 <= side <= _LARGEST_SIDE for shape in shapes for side in shape), "shapes"),
+        (len(set(names)) == len(names) <= _MOST_MODALITIES and all(map(_NAME.fullmatch, names)), "modalities"),
+        (all(map(_is_usable, contract.modalities)), "modalities"),
+    ):
+        if not holds:
+            raise ValueError(f"{what} that no network has")
+
+
+def _is_usable(spec: ModalitySpec) -> bool:
+    low, high = spec.minimum, spec.maximum
+    is_ordered = low < high and max(abs(low), abs(high)) <= 1e12
+    fits = {"linear": True, "log": low > 0.0, "percentile": low >= 0.0 and high <= 100.0}[spec.scaling]
+    is_named = spec.unit is None or (spec.unit.isprintable() and len(spec.unit) <= _LONGEST_TEXT)
+    return is_ordered and fits and is_named and 1 <= spec.channels <= _MOST_MODALITIES
 
 
 @dataclass(frozen=True)

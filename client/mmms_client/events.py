@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmms_client.alignment import Nudge
+from mmms_client.bounded import inflate
 from mmms_client.box_mask import BoxMask
 from mmms_client.clicks import Click
 from mmms_client.geometry import Region
@@ -195,12 +196,7 @@ class StoredAnswer:
     @classmethod
     def of_bytes(cls, deflated: bytes, side: int, mask: BoxMask) -> StoredAnswer:
         """From what :attr:`deflated` of another one was. Raises ``ValueError`` if it is not side x side bytes."""
-        try:
-            count = len(zlib.decompress(deflated))
-        except zlib.error as error:
-            raise ValueError(str(error)) from error
-        if count != side * side:
-            raise ValueError(f"{count} probabilities instead of {side}x{side}")
+        inflate(deflated, side * side)
         answer = cls.__new__(cls)
         answer.side, answer.deflated, answer.mask = side, deflated, mask
         return answer

@@ -11,7 +11,6 @@ Either way the client keeps the features and sends them with every click.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import time
 from collections.abc import Mapping
@@ -22,9 +21,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mmms_client.bounded import read_npy
 from mmms_client.contract import ModelContract, TensorSpec
 from mmms_client.errors import ContractError, DataError, ModalityError, ModelNotReadyError, UsageError
-from mmms_client.json_place import Place
+from mmms_client.json_place import Place, shown
+from mmms_client.json_text import read_json
+from mmms_client.server_answers import checked, parameters_of, ports_of
 from mmms_client.transport import Transport, served_version
 
 PROVIDER, BUNDLE = "provider", "bundle"
@@ -102,6 +104,8 @@ class ProviderFeatures:
     def features(self, present: tuple[str, ...], tensors: Tensors) -> tuple[tuple[str, ...], NDArray[np.float16]]:
         began = time.perf_counter()
         maps = ask_provider(self._provider, tensors["image"], self._deadline_s, self._backbone_version)
+        for spec in self._contract.backbone_features:
+            checked(maps[spec.name], spec, "backbone", self._provider.url)
         self._seconds += time.perf_counter() - began
         self._bytes += tensors["image"].nbytes + sum(values.nbytes for values in maps.values())
         self._images += 1
@@ -113,7 +117,7 @@ class ProviderFeatures:
             timeout_s=self._deadline_s,
             version=str(self._contract.model_version),
         )
-        return present, answer["features"]
+        return present, checked(answer["features"], self._contract.features, "fuser", self._transport.url)
 
     def close(self) -> None:
         self._provider.close()
@@ -141,25 +145,24 @@ def check_provider(
             f"Expected model 'backbone' to be ready at the provider {provider.url} but it is not; look at its log."
         )
     configuration = provider.configuration("backbone")
-    sides = [tuple(int(d) for d in port["dims"]) for port in configuration["input"]]
+    sides = [shape for _, shape in ports_of(configuration, "input").values()]
     if sides != [(3, resolution, resolution)]:
         raise ContractError(
-            f"Expected a backbone for {resolution} px at {provider.url} but got one for {sides}; export it with "
+            f"Expected a backbone for {resolution} px at {provider.url} but got one for {shown(sides)}; export it with "
             f"--resolution {resolution}."
         )
-    given = {port["name"]: tuple(int(d) for d in port["dims"]) for port in configuration["output"]}
+    given = {name: shape for name, (_, shape) in ports_of(configuration, "output").items()}
     for spec in expected:
         if given.get(spec.name) != spec.shape:
             raise ContractError(
                 f"Expected {spec.name} of shape {list(spec.shape)} from the provider {provider.url} but got "
-                f"{list(given.get(spec.name, ()))}; it serves another backbone."
+                f"{shown(list(given.get(spec.name, ())))}; it serves another backbone."
             )
-    parameters = configuration.get("parameters", {})
-    theirs = str(parameters.get("backbone_sha256", {}).get("string_value", ""))
+    theirs = parameters_of(configuration).get("backbone_sha256", "")
     if theirs and backbone_sha256 and theirs != backbone_sha256:
         raise ContractError(
-            f"Expected the backbone {backbone_sha256[:12]} at the provider {provider.url} but got {theirs[:12]}; ask "
-            "for the weights that the network was trained with."
+            f"Expected the backbone {backbone_sha256[:12]} at the provider {provider.url} but got "
+            f"{shown(theirs[:12])}; ask for the weights that the network was trained with."
         )
     return theirs
 
@@ -220,8 +223,9 @@ class BundleFeatures:
         if file.is_symlink():
             raise DataError(f"Expected features in {str(file)!r} but got a link; encode again, or copy the file there.")
         try:
-            values = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            with file.open("rb") as stream:
+                values = read_npy(stream, file.stat().st_size)
+        except (OSError, ValueError) as error:
             raise DataError(
                 f"Expected features in {str(file)!r} but got {' '.join(str(error).split())!r}; encode again."
             ) from error
@@ -250,8 +254,8 @@ def read_bundle(folder: Path) -> tuple[dict[str, Any], dict[str, BundleEntry]]:
     """
     file = folder / BUNDLE_FILE
     try:
-        content = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(file)
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise DataError(
             f"Expected a bundle in {str(folder)!r} but got {reason!r}; write one with `mmms-client encode --bundle`."

@@ -22,8 +22,10 @@ from mmms_client.annotation import Annotation, Step
 from mmms_client.annotation_state import State, after
 from mmms_client.errors import MMMSError, OutputError, SessionFormatError
 from mmms_client.event_json import read_event
+from mmms_client.event_order import check_fits
 from mmms_client.files import make_folder, sync_folder, write_problem
-from mmms_client.json_place import Place
+from mmms_client.json_place import Place, image_size
+from mmms_client.json_text import parse_json
 
 JOURNAL_FILE = "journal.jsonl"
 JOURNAL_VERSION = 1
@@ -75,6 +77,7 @@ class History:
             return
         try:
             event, answers = read_event(place, self.image_hw)
+            check_fits(self.state, event, answers)
             self.done.append(Step(event, answers, after(self.state, event, answers)))
         except SessionFormatError:
             raise
@@ -113,8 +116,8 @@ def _read(path: Path) -> tuple[History, int]:
 def _place(path: Path, number: int, line: bytes) -> Place:
     name = f"{path}, line {number}"
     try:
-        return Place(name, "", json.loads(line))
-    except (ValueError, RecursionError) as error:
+        return Place(name, "", parse_json(line))
+    except ValueError as error:
         raise SessionFormatError(
             f"{name}: expected JSON but got {' '.join(str(error).split())!r}; restore the file from a copy, or cut it "
             f"off before that line to keep what came earlier."
@@ -126,8 +129,7 @@ def _header(place: Place) -> History:
     if fields["journal"].value != JOURNAL_VERSION:
         fields["journal"].fail(f"{JOURNAL_VERSION} (what this version of mmms reads)")
     image = fields["image"].fields(("name", "width", "height"))
-    size = (image["height"].integer(1), image["width"].integer(1))
-    return History(size, image["name"].text())
+    return History(image_size(image["height"], image["width"]), image["name"].text())
 
 
 class Journal:

@@ -19,7 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from mmms_client.bounded import read_npy
 from mmms_client.errors import ImageReadError
+from mmms_client.picture_file import open_picture
 
 FORMATS = "PNG, JPEG, TIFF, BMP or NPY"
 _TIFF_BITS_PER_SAMPLE, _TIFF_SAMPLE_FORMAT, _EXIF_ORIENTATION = 258, 339, 0x0112
@@ -120,9 +122,9 @@ def read_modality(
 def is_rotated_by_exif(path: str | os.PathLike[str]) -> bool:
     """Whether reading the file turns or mirrors it. False where the file cannot be read."""
     try:
-        with Image.open(path) as picture:
+        with Path(path).open("rb") as stream, open_picture(stream) as picture:
             return picture.getexif().get(_EXIF_ORIENTATION, 1) not in (0, 1)
-    except (OSError, ValueError, SyntaxError):
+    except Exception:  # noqa: BLE001 - Pillow's readers raise whatever the broken bytes lead them to
         return False
 
 
@@ -153,7 +155,7 @@ def _read(path: str | os.PathLike[str], want_colour: bool) -> _Raw:
         # A stream, not a path: an uncompressed TIFF known by its path is mapped into memory, and Pillow then
         # turns
         # it with its width and height already swapped.
-        with file.open("rb") as stream, Image.open(stream) as picture:
+        with file.open("rb") as stream, open_picture(stream) as picture:
             return _decode(picture, file, want_colour)
     except ImageReadError:
         raise
@@ -224,17 +226,12 @@ def _declared_bits(picture: Image.Image, file: Path) -> int:
 def _load_npy(file: Path) -> NDArray[Any]:
     try:
         with file.open("rb") as stream:
-            array = np.load(stream, allow_pickle=False)
-    except (EOFError, ValueError) as error:
-        reason = "pickled objects or no array" if "allow_pickle" in str(error) else " ".join(str(error).split())
+            return read_npy(stream, file.stat().st_size)
+    except ValueError as error:
         raise ImageReadError(
-            f"Expected {_name(file)} to be a whole NPY file of numbers but got {reason!r}; write it again "
+            f"Expected {_name(file)} to be a whole NPY file of numbers but got {str(error)!r}; write it again "
             f"with numpy.save."
         ) from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise ImageReadError(f"Expected {_name(file)} to hold one array but got an archive; use numpy.save.")
-    return array
 
 
 def _unknown_format_message(file: Path) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mmms_client.bounded import check_pixels
 from mmms_client.box_mask import BoxMask
 from mmms_client.joint_mask import Mask
 
@@ -39,8 +40,9 @@ def encode_box_runs(mask: BoxMask) -> list[int]:
 
 
 def decode_runs(counts: Sequence[int], size_hw: tuple[int, int]) -> Mask:
-    """Run lengths to a mask bool [H, W]. Raises ``ValueError`` unless they add up to H x W."""
+    """Run lengths to a mask bool [H, W]. Raises ``ValueError`` unless they add up to H x W, in bounds."""
     height, width = size_hw
+    check_pixels(height, width)
     if min(counts, default=0) < 0 or sum(counts) != height * width:
         raise ValueError(f"run lengths that add up to {sum(counts)}")
     values = np.arange(len(counts)) % 2 == 1

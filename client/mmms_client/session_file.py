@@ -26,7 +26,8 @@ from mmms_client.errors import SessionFormatError
 from mmms_client.events import Surface, SurfaceChanged, Visit
 from mmms_client.files import write_text_atomically
 from mmms_client.geometry import Region
-from mmms_client.json_place import Place
+from mmms_client.json_place import Place, image_size
+from mmms_client.json_text import parse_json
 from mmms_client.run_length import decode_runs, encode_box_runs
 from mmms_client.session import Session
 
@@ -93,8 +94,8 @@ def parse_session(text: str, name: str = "session.json") -> SessionDocument:
     if not text.strip():
         raise SessionFormatError(f"{name}: expected a session in JSON but got an empty file; save the session again.")
     try:
-        content = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        content = parse_json(text, _refuse_constant)
+    except ValueError as error:
         raise SessionFormatError(
             f"{name}: expected JSON but got {' '.join(str(error).split())!r}; correct the file or save the "
             f"session again."
@@ -112,17 +113,17 @@ def _document(root: Place) -> SessionDocument:
         entries["schema_version"].fail(f"{SCHEMA_VERSION} (what this version of mmms reads)")
     fields = root.fields(("schema_version", "image", "surfaces"), ("region", "modalities", "alignment", "classes"))
     image = fields["image"].fields(("path", "width", "height"))
-    image_hw = (image["height"].integer(1), image["width"].integer(1))
+    image_hw = image_size(image["height"], image["width"])
     modalities = fields["modalities"].entries() if "modalities" in fields else {}
     alignment = fields["alignment"].entries() if "alignment" in fields else {}
     classes = tuple(_class(item) for item in fields["classes"].items()) if "classes" in fields else ()
     surfaces, visits = _surfaces(fields["surfaces"], {c.name for c in classes}, image_hw)
     return SessionDocument(
-        image["path"].text(),
+        image["path"].file_path(),
         image_hw,
         surfaces,
         visits,
-        {name: place.text() for name, place in modalities.items()},
+        {name: place.file_path() for name, place in modalities.items()},
         {name: _alignment(place) for name, place in alignment.items()},
         classes,
         _region(fields["region"], image_hw) if "region" in fields else None,
@@ -169,12 +170,14 @@ def _surfaces(
     place: Place, classes: set[str], image_hw: tuple[int, int]
 ) -> tuple[tuple[Surface, ...], tuple[Visit, ...]]:
     surfaces: list[Surface] = []
+    taken: set[int] = set()
     ordered: list[tuple[int | None, Place, Visit]] = []
     for item in place.items():
         fields = item.fields(("id", "name", "visits"), ("class", "colour", "locked", "visible"))
         number = fields["id"].integer(1, MAX_SURFACES)
-        if number in {surface.surface_id for surface in surfaces}:
+        if number in taken:
             fields["id"].fail("an id of its own")
+        taken.add(number)
         class_place = fields.get("class")
         class_name = None if class_place is None or class_place.value is None else class_place.text(True)
         if class_place is not None and classes and class_name is not None and class_name not in classes:

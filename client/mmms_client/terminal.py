@@ -13,6 +13,11 @@ from mmms_client.errors import MMMSError
 INTERRUPTED = 130  # what shells give a command that was ended by Ctrl+C
 
 
+def printable(text: str) -> str:
+    """A text on one line, without what a terminal would take for an order: names and answers may come from anybody."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
+
+
 def run_command(
     command: click.Command,
     program: str,
@@ -33,7 +38,7 @@ def run_command(
     def report(message: str, code: int) -> int:
         if is_debug():
             traceback.print_exc()
-        click.echo(f"{program}: error: {' '.join(message.split())}", err=True)
+        click.echo(f"{program}: error: {printable(message)}", err=True)
         return code
 
     try:

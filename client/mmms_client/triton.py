@@ -31,6 +31,7 @@ from mmms_client.errors import (
     ServerError,
     ServerUnreachableError,
 )
+from mmms_client.server_answers import said
 from mmms_client.transport import Arrays, InRegion, ModelStatistics
 
 # A request leaves nothing behind on a server, so one that a dying server or a proxy without servers dropped is sent
@@ -308,8 +309,13 @@ def read_outputs(answer: grpcclient.InferResult, names: Sequence[str], model: st
     for name in names:
         try:
             value = answer.as_numpy(name)
-        except ValueError as error:
-            raise empty_output(model, name) from error
+        except Exception as error:  # what comes of bytes that are not what they say they are
+            if "of size 0" in str(error):
+                raise empty_output(model, name) from error
+            raise ContractError(
+                f"Expected output {name!r} of model {model!r} but got bytes of another shape or type; it is not the "
+                "model that it says it is."
+            ) from error
         if value is None or value.size == 0:
             raise empty_output(model, name)
         arrays[name] = np.asarray(value)
@@ -352,7 +358,7 @@ _DEAD_STAGE = ("stub process", "is not healthy")  # what the python backend says
 
 def translate(error: InferenceServerException, url: str, model: str | None, timeout_s: float | None) -> ServerError:
     """The error of ours that says what to do."""
-    status, text = str(error.status() or ""), " ".join(str(error.message() or "").split())
+    status, text = said(str(error.status() or "")), said(str(error.message() or ""))
     if "DEADLINE_EXCEEDED" in status or "Deadline Exceeded" in text:
         return _deadline(url, timeout_s)
     if "maximum queue size" in text or "RESOURCE_EXHAUSTED" in status:

@@ -37,11 +37,14 @@ from mmms_client.errors import (
     RegionLostError,
     ServerBusyError,
     ServerUnreachableError,
+    SessionFormatError,
     UsageError,
 )
 from mmms_client.foreign_features import FeatureSource, check_features_option, is_foreign, open_feature_source
 from mmms_client.geometry import Frame, Region
+from mmms_client.json_place import shown
 from mmms_client.predictor import Encoded, Modalities, click_inputs, image_key, network_inputs, to_probabilities
+from mmms_client.server_answers import checked, parameters_of, ports_of
 from mmms_client.transport import InRegion, SharedRegion, Transport, served_version
 from mmms_client.triton import AsyncTritonTransport, TritonTransport
 from mmms_client.waiting import PATIENCE_S, patiently
@@ -84,11 +87,10 @@ def read_contract(transport: Transport) -> ModelContract:
 
 def parse_contract(configuration: Mapping[str, Any], url: str, model: str = "mmms") -> ModelContract:
     """The contract in a model configuration; see :func:`read_contract`."""
-    raw = configuration.get("parameters", {})
-    parameters = {key: str(value.get("string_value", "")) for key, value in raw.items()}
+    parameters = parameters_of(configuration)
     version = parameters.get("contract_version")
     if version != str(CONTRACT_VERSION):
-        found = f"version {version}" if version else "a model without one"
+        found = f"version {shown(version)}" if version else "a model without one"
         raise ContractError(
             f"Expected contract version {CONTRACT_VERSION} at {url} but got {found}; export the checkpoint again with "
             "this "
@@ -97,7 +99,7 @@ def parse_contract(configuration: Mapping[str, Any], url: str, model: str = "mmm
     try:
         contract = ModelContract.from_parameters(parameters)
         wanted = str(contract.model_version)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, ValueError, SessionFormatError) as error:
         raise ContractError(
             f"Expected the parameters of model 'mmms' at {url} to describe it but {error} is missing or broken; "
             "export it again."
@@ -107,16 +109,13 @@ def parse_contract(configuration: Mapping[str, Any], url: str, model: str = "mmm
             f"Expected version {wanted} of model {model!r} at {url}, the number of its checkpoint, but the server has "
             f"{served_version(configuration) or 'any'}; its configuration was edited by hand: export it again."
         )
-    served = {
-        t["name"]: (t["data_type"].removeprefix("TYPE_"), tuple(int(d) for d in t["dims"]))
-        for t in configuration["input"]
-    }
+    served = ports_of(configuration, "input")
     expected = {t.name: (t.dtype, t.shape) for t in contract.models()[model].inputs}
     if served != expected:
         odd = sorted(name for name in {*served, *expected} if served.get(name) != expected.get(name))[0]
         raise ContractError(
-            f"Expected input {odd!r} of model {model!r} at {url} to be {expected.get(odd)} but the server has "
-            f"{served.get(odd)}; "
+            f"Expected input {shown(odd)} of model {model!r} at {url} to be {expected.get(odd)} but the server has "
+            f"{shown(served.get(odd))}; "
             "its configuration was edited by hand: export it again."
         )
     return contract
@@ -221,6 +220,7 @@ class TritonPredictor:
             payload = self._encode_shared(prepared)
         else:
             answer = self._infer("backbone_fuser", {}, ("features",), prepared=prepared, image_key=key)
+            checked(answer["features"], self._contract.features, "backbone_fuser", self.transport.url)
             payload = Payload(PLAIN, self._version, self.transport.prepare(answer))
         return Encoded(frame, present, payload, key)
 
@@ -235,14 +235,15 @@ class TritonPredictor:
         answer = self._infer(
             model, tensors, ("mask",), prepared=payload.prepared, in_regions=places, image_key=encoded.image_key
         )
-        return to_probabilities(answer["mask"])
+        return to_probabilities(checked(answer["mask"], self._contract.mask, model, self.transport.url))
 
     def fused_features(self, present: tuple[str, ...], tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.float16]:
         """The features float16 [1, F] of what :func:`mmms_client.predictor.network_inputs` made: to keep them."""
         if self._source is not None:
             source = self._source
             return self._patiently(lambda: source.features(present, tensors)[1])
-        return self._infer("backbone_fuser", tensors, ("features",))["features"]
+        features = self._infer("backbone_fuser", tensors, ("features",))["features"]
+        return checked(features, self._contract.features, "backbone_fuser", self.transport.url)
 
     def close(self) -> None:
         """Free shared memory and the connection."""

@@ -14,7 +14,6 @@ Two ways to say it, in this order:
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -27,9 +26,12 @@ from numpy.typing import NDArray
 
 from mmms_client.contract import ModalitySpec
 from mmms_client.errors import DataError, ImageReadError, ModalityError, UsageError
+from mmms_client.json_place import part_of_path, shown
+from mmms_client.json_text import read_json
 
 UNITS_FILE = "modalities.json"
 SCALE_FORM = "NAME=FACTOR[:OFFSET[:INVALID]]"
+_LARGEST = 1e30  # of a factor, offset or raw number: beyond it single precision ends
 
 # Unit -> (quantity, factor, offset) such that value * factor + offset is in the quantity's base unit.
 _UNITS: dict[str, tuple[str, float, float]] = {
@@ -84,7 +86,7 @@ def parse_scale(text: str) -> tuple[str, ValueRule]:
         fields = [float(part) for part in parts]
         factor, offset = fields[0], fields[1] if len(fields) > 1 else 0.0
         rule = ValueRule(factor, offset, fields[2] if len(fields) > 2 else None)
-        if not (math.isfinite(rule.factor) and rule.factor != 0.0 and math.isfinite(rule.offset)):
+        if not (0.0 < abs(rule.factor) <= _LARGEST and abs(rule.offset) <= _LARGEST):
             raise ValueError(text)
     except ValueError as error:
         raise UsageError(
@@ -112,8 +114,8 @@ def find_rule(name: str, model_name: str, file: str | os.PathLike[str]) -> Value
 def read_rules(path: Path) -> dict[str, ValueRule]:
     """All rules of a ``modalities.json``. Raises :class:`DataError`, one line naming file and entry."""
     try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
         raise DataError(
             f"Expected {str(path)!r} to be JSON but got {' '.join(str(error).split())!r}; correct the file."
         ) from error
@@ -129,34 +131,37 @@ def read_rules(path: Path) -> dict[str, ValueRule]:
 def _rule(path: Path, name: str, entry: Any) -> ValueRule:
     if not isinstance(entry, dict):
         raise DataError(
-            f'Expected {name!r} of {str(path)!r} to be an object but got {entry!r}; write {{"unit": "mm"}}.'
+            f'Expected {shown(name)} of {str(path)!r} to be an object but got {shown(entry)}; write {{"unit": "mm"}}.'
         )
     known = ("unit", "scale", "offset", "invalid")
     for key in entry:
         if key not in known:
-            near = difflib.get_close_matches(key, known, 1, 0.0)[0]
+            near = difflib.get_close_matches(key[:60], known, 1, 0.0)[0]
             raise DataError(
-                f"Expected the keys {', '.join(known)} in {name!r} of {str(path)!r} but got {key!r}; did you "
+                f"Expected the keys {', '.join(known)} in {shown(name)} of {str(path)!r} but got {shown(key)}; did you "
                 f"mean {near!r}?"
             )
-    unit = entry.get("unit")
+    unit, where = entry.get("unit"), part_of_path(name)
     if unit is not None and not isinstance(unit, str):
-        raise DataError(f"Expected {name}.unit of {str(path)!r} to be a text but got {unit!r}; write for example 'mm'.")
+        raise DataError(
+            f"Expected {where}.unit of {str(path)!r} to be a text but got {shown(unit)}; write for example 'mm'."
+        )
     invalid = entry.get("invalid")
-    factor = _number(path, f"{name}.scale", entry.get("scale", 1.0))
+    factor = _number(path, f"{where}.scale", entry.get("scale", 1.0))
     if factor == 0.0:
-        raise DataError(f"Expected {name}.scale of {str(path)!r} to be a number other than 0 but got 0; correct it.")
+        raise DataError(f"Expected {where}.scale of {str(path)!r} to be a number other than 0 but got 0; correct it.")
     return ValueRule(
         factor,
-        _number(path, f"{name}.offset", entry.get("offset", 0.0)),
-        None if invalid is None else math.nan if invalid == "nan" else _number(path, f"{name}.invalid", invalid),
+        _number(path, f"{where}.offset", entry.get("offset", 0.0)),
+        None if invalid is None else math.nan if invalid == "nan" else _number(path, f"{where}.invalid", invalid),
         "" if unit is None else unit,
     )
 
 
 def _number(path: Path, where: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise DataError(f"Expected {where} of {str(path)!r} to be a number but got {value!r}; correct it.")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
+    if not is_number:  # NaN is not, either
+        raise DataError(f"Expected {where} of {str(path)!r} to be a number but got {shown(value)}; correct it.")
     return float(value)
 
 

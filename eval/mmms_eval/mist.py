@@ -45,6 +45,8 @@ from mmms_client.clicks import Click
 from mmms_client.contract import ModelContract
 from mmms_client.errors import UsageError
 from mmms_client.joint_mask import BACKGROUND, JointMap, Mask, empty_joint_map
+from mmms_client.json_place import Place
+from mmms_client.typed_json import read_object, read_value
 from mmms_eval.click_simulation import next_click
 from mmms_eval.datasets.sample import SurfaceTarget
 from mmms_eval.metrics import iou
@@ -61,6 +63,9 @@ class ProbabilityModel(Protocol):
     def probabilities(self, clicks: Sequence[Click], previous: Probabilities | None) -> tuple[Plane, Probabilities]:
         """Probabilities for all clicks so far, float32 [H, W] in [0, 1], and the next ``previous``."""
         ...
+
+
+_Row = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -112,13 +117,15 @@ class MistAnnotation:
         }
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> MistAnnotation:
-        """Inverse of :meth:`to_json`. Raises ``KeyError`` or ``TypeError`` on nonsense."""
+    def read(cls, place: Place) -> MistAnnotation:
+        """Inverse of :meth:`to_json`. Raises :class:`mmms_client.errors.SessionFormatError`."""
+        fields = place.fields(("strategy", "surfaces", "clicks", "budget"))
+        clicks: tuple[_Row, ...] = read_value(fields["clicks"], tuple[_Row, ...])
         return cls(
-            strategy=document["strategy"],
-            surfaces=tuple(MistSurface(**surface) for surface in document["surfaces"]),
-            clicks=tuple(MistClick(*row) for row in document["clicks"]),
-            budget=document["budget"],
+            strategy=read_value(fields["strategy"], MistStrategy),
+            surfaces=tuple(read_object(surface, MistSurface) for surface in fields["surfaces"].items()),
+            clicks=tuple(MistClick(*row) for row in clicks),
+            budget=fields["budget"].integer(0),
         )
 
 

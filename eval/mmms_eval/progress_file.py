@@ -26,6 +26,8 @@ from typing import Any
 
 from mmms_client.contract import ModelContract
 from mmms_client.errors import DataError, OutputError, UsageError
+from mmms_client.json_place import Place, part_of_path, shown
+from mmms_client.json_text import parse_json
 from mmms_eval.datasets.sample import Dataset
 from mmms_eval.protocol import EvaluationProtocol
 from mmms_eval.results import ImageResult, ImageTiming
@@ -149,22 +151,28 @@ class ProgressFile:
 
 def _read(lines: bytes, path: Path, settings: Settings) -> dict[str, dict[int, Finished]]:
     """Finished images by evaluation and index. Raises as :meth:`ProgressFile.open`."""
+    advice = "start anew with --restart"
     try:
-        header, *entries = (json.loads(line) for line in lines.splitlines())
-        if (header["schema"], header["schema_version"]) != (SCHEMA, SCHEMA_VERSION):
-            raise ValueError("another schema")
-        earlier: dict[str, Any] = header["settings"]
-        finished: dict[str, dict[int, Finished]] = {}
-        for entry in entries:
-            timing = None if entry["timing"] is None else ImageTiming.from_json(entry["timing"])
-            outcome = ImageResult.from_json(entry["result"]), timing
-            finished.setdefault(entry["evaluation"], {})[entry["index"]] = outcome
-    except (KeyError, TypeError, ValueError) as error:
+        places = [
+            Place(f"{path}, line {number}", "", parse_json(line), advice)
+            for number, line in enumerate(lines.split(b"\n")[:-1], 1)
+        ]
+    except ValueError as error:
         raise DataError(
-            f"Expected {str(path)!r} to hold the finished images of an earlier run but got "
-            f"{' '.join(str(error).split()) or type(error).__name__!r}; start anew with --restart."
+            f"Expected {str(path)!r} to hold the finished images of an earlier run but got {shown(str(error))}; "
+            f"{advice}."
         ) from error
-    _check_settings(path, earlier, settings)
+    header = places[0].fields(("schema", "schema_version", "settings"))
+    if (header["schema"].value, header["schema_version"].value) != (SCHEMA, SCHEMA_VERSION):
+        header["schema"].fail(f"{SCHEMA} of version {SCHEMA_VERSION}")
+    header["settings"].entries()
+    finished: dict[str, dict[int, Finished]] = {}
+    for place in places[1:]:
+        entry = place.fields(("evaluation", "index", "result", "timing"))
+        timing = None if entry["timing"].value is None else ImageTiming.read(entry["timing"])
+        outcome = ImageResult.read(entry["result"]), timing
+        finished.setdefault(entry["evaluation"].text(may_be_empty=True), {})[entry["index"].integer(0)] = outcome
+    _check_settings(path, header["settings"].value, settings)
     return finished
 
 
@@ -172,7 +180,9 @@ def _check_settings(path: Path, earlier: Settings, now: Settings) -> None:
     names = [name for name in {**now, **earlier} if now.get(name) != earlier.get(name)]
     if not names:
         return
-    said = ", ".join(f"{name} {_short(now.get(name))} (was {_short(earlier.get(name))})" for name in names[:_LISTED])
+    said = ", ".join(
+        f"{part_of_path(name)} {_short(now.get(name))} (was {_short(earlier.get(name))})" for name in names[:_LISTED]
+    )
     rest = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     raise UsageError(
         f"Expected the settings of the run that {str(path)!r} is left of but got {said}{rest}; go on with those, "

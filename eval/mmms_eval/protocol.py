@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from mmms_client.errors import UsageError
+from mmms_client.json_place import Place
+from mmms_client.typed_json import read_object
 
 FirstPass = Literal["worst", "all"]
 Zoom = Literal["none", "ritm"]
@@ -40,12 +42,6 @@ class MistProtocol:
         _check(clicks >= 1, "at least 1 MIST click per surface", clicks, "--mist-clicks")
         _check(0 < self.iou <= 1, "a MIST IoU above 0 and up to 1", self.iou, "--mist-iou")
         _check(self.spacing_px >= 0, "a spacing of MIST clicks from 0 px", self.spacing_px, "--mist-spacing")
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> MistProtocol:
-        """Inverse of ``dataclasses.asdict``. Raises ``TypeError`` on unknown keys."""
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}
-        return cls(**values)
 
     def describe(self) -> str:
         """All choices in one line."""
@@ -116,11 +112,14 @@ class EvaluationProtocol:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> EvaluationProtocol:
-        """Inverse of :meth:`to_json`. Raises ``TypeError`` on unknown or missing keys."""
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}
-        if values.get("mist") is not None:
-            values["mist"] = MistProtocol.from_json(values["mist"])
-        return cls(**values)
+        """Inverse of :meth:`to_json`; errors as of :meth:`read`."""
+        return cls.read(Place("the protocol", "", document))
+
+    @classmethod
+    def read(cls, place: Place) -> EvaluationProtocol:
+        """Inverse of :meth:`to_json`. Raises :class:`mmms_client.errors.SessionFormatError` with the place, and
+        :class:`UsageError` for choices that make no sense."""
+        return read_object(place, cls)
 
     def describe(self) -> str:
         """The protocol in one line, as printed above a table."""

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mmms_client.clicks import Click
+from mmms_client.json_place import Place
+from mmms_client.typed_json import read_object, read_value
 from mmms_eval.mist import MistAnnotation
 from mmms_eval.nocms import JointSurface, Visit
 
@@ -27,14 +29,22 @@ class SurfaceResult:
     joint: JointSurface
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> SurfaceResult:
+    def read(cls, place: Place) -> SurfaceResult:
+        """Inverse of :meth:`to_json`. Raises :class:`mmms_client.errors.SessionFormatError`."""
+        fields = place.fields(("surface_id", "name", "area_px", "clicks", "ious", "joint"))
+        clicks: tuple[tuple[float, float, int], ...] = read_value(
+            fields["clicks"], tuple[tuple[float, float, int], ...]
+        )
+        ious: tuple[float, ...] = read_value(fields["ious"], tuple[float, ...])
+        if not clicks or len(clicks) != len(ious):
+            fields["ious"].fail(f"one IoU for each of {len(clicks)} clicks")
         return cls(
-            surface_id=document["surface_id"],
-            name=document["name"],
-            area_px=document["area_px"],
-            clicks=tuple(Click(x, y, bool(positive)) for x, y, positive in document["clicks"]),
-            ious=tuple(document["ious"]),
-            joint=JointSurface(**document["joint"]),
+            surface_id=fields["surface_id"].integer(0),
+            name=fields["name"].text(may_be_empty=True),
+            area_px=fields["area_px"].integer(1),
+            clicks=tuple(Click(x, y, bool(positive)) for x, y, positive in clicks),
+            ious=ious,
+            joint=read_object(fields["joint"], JointSurface),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -68,19 +78,25 @@ class ImageResult:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> ImageResult:
+        """Inverse of :meth:`to_json`; errors as of :meth:`read`."""
+        return cls.read(Place("the results", "", document))
+
+    @classmethod
+    def read(cls, place: Place) -> ImageResult:
         """Inverse of :meth:`to_json`; ``mist`` may be missing, as it is in older files.
 
-        Raises ``KeyError``, ``TypeError`` or ``ValueError`` on nonsense.
+        Raises :class:`mmms_client.errors.SessionFormatError` with the place of the nonsense.
         """
-        height, width = document["size_hw"]
+        fields = place.fields(("key", "size_hw", "modalities", "too_small", "surfaces", "visits"), ("mist",))
+        visits: tuple[tuple[int, int, float], ...] = read_value(fields["visits"], tuple[tuple[int, int, float], ...])
         return cls(
-            key=document["key"],
-            size_hw=(height, width),
-            modalities=tuple(document["modalities"]),
-            too_small=document["too_small"],
-            surfaces=tuple(SurfaceResult.from_json(surface) for surface in document["surfaces"]),
-            visits=tuple(Visit(*row) for row in document["visits"]),
-            mist=tuple(MistAnnotation.from_json(annotation) for annotation in document.get("mist", ())),
+            key=fields["key"].text(may_be_empty=True),
+            size_hw=read_value(fields["size_hw"], tuple[int, int]),
+            modalities=read_value(fields["modalities"], tuple[str, ...]),
+            too_small=fields["too_small"].integer(0),
+            surfaces=tuple(SurfaceResult.read(surface) for surface in fields["surfaces"].items()),
+            visits=tuple(Visit(*row) for row in visits),
+            mist=tuple(MistAnnotation.read(entry) for entry in fields["mist"].items()) if "mist" in fields else (),
         )
 
 
@@ -97,5 +113,10 @@ class ImageTiming:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> ImageTiming:
-        """Inverse of :meth:`to_json`. Raises ``KeyError`` or ``TypeError`` on nonsense."""
-        return cls(document["key"], document["encode_ms"], tuple(document["click_ms"]))
+        """Inverse of :meth:`to_json`. Raises :class:`mmms_client.errors.SessionFormatError`."""
+        return cls.read(Place("the times", "", document))
+
+    @classmethod
+    def read(cls, place: Place) -> ImageTiming:
+        """The same, with the place of the nonsense."""
+        return read_object(place, cls)

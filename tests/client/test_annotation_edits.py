@@ -406,7 +406,7 @@ def test_a_box_mask_is_its_mask() -> None:
     assert np.array_equal(kept.crop(Box(0, 0, 10, 10)), mask[:10, :10])
     empty = BoxMask.of(np.zeros(HW, bool))
     assert empty.box == NOWHERE and not empty.whole.any() and empty.area_px == 0
-    with pytest.raises(ValueError, match="Expected bits of a box of 4x4 px but got 0 bytes"):
+    with pytest.raises(ValueError, match="deflated data of another size than 2 bytes"):
         _ = BoxMask(HW, Box(0, 0, 4, 4), empty.packed).pixels
 
 

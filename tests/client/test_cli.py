@@ -203,7 +203,7 @@ def with_clicks(*clicks: tuple[float, float]) -> list:
             "localhost:8001.",
         ),
         (["--threshold", "2"], 2, "Invalid value for '--threshold': 2.0 is not in the range 0<x<1."),
-        (["--nope"], 2, "No such option '--nope'."),
+        (["--nope"], 2, "No such option"),
         (
             ["-m", "thermal=none.png"],
             1,

@@ -179,7 +179,10 @@ def test_one_image_is_not_enough(write: WriteRun) -> None:
         ("{", "Expected JSON in"),
         ("[]", "Expected the schema 'mmms-bench' in"),
         ('{"schema": "mmms-bench", "schema_version": 99}', "but got 99; read it with the version"),
-        ('{"schema": "mmms-bench", "schema_version": 2}', "but got KeyError: 'evaluations'; write the file again"),
+        (
+            '{"schema": "mmms-bench", "schema_version": 2}',
+            "expected evaluations to be given but got None; write",
+        ),
     ],
 )
 def test_files_that_are_no_results(tmp_path: Path, content: str | None, text: str) -> None:

@@ -90,7 +90,7 @@ def test_labels_of_another_size_name_the_file(root: Path) -> None:
 
 def test_names_that_are_no_table_are_refused(root: Path) -> None:
     (root / "names.json").write_text(json.dumps(["road"]))
-    with pytest.raises(DataError, match=r"names.json' to be JSON such as"):
+    with pytest.raises(DataError, match=r"names.json: expected the content to be an object but got \['road'\]"):
         open_folder(DatasetOptions(root=str(root)))
 
 

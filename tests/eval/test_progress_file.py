@@ -190,7 +190,7 @@ def test_nothing_is_left_by_a_run_without_a_finished_image(toy: ToyDataset, tmp_
 @pytest.mark.parametrize("content", ["no JSON\n", "{}\n", '{"schema": "other", "schema_version": 1}\n', "[]\n"])
 def test_a_file_of_others_is_refused(toy: ToyDataset, tmp_path: Path, content: str) -> None:
     (tmp_path / "out.json.partial").write_text(content)
-    with pytest.raises(DataError, match=r"the finished images of an earlier run but got .*; start anew with --restart"):
+    with pytest.raises(DataError, match=r"(finished images|line 1: expected) .* but got .*; start anew with --restart"):
         bench(VoronoiPredictor(), toy, tmp_path / "out.json")
 
 

@@ -26,22 +26,39 @@ from pathlib import Path
 TRIED = 3  # exit code
 _NEW_USER, _NEW_NET = 0x10000000, 0x40000000  # of unshare(2)
 _GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 0x1  # of netdevice(7)
+_SET_ADDRESS, _SET_NETMASK = 0x8916, 0x891C
 
 
 def enter_namespace() -> None:
-    """Leave every network but a loopback of our own. Raises ``OSError`` where the system does not let us."""
+    """Leave every network but a loopback of our own, which has this machine's address too, for who tries whether
+    something listens there. Raises ``OSError`` where the system does not let us.
+    """
+    own = _own_address()
     user, group = os.getuid(), os.getgid()
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_NEW_USER | _NEW_NET):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
-    Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    if libc.unshare(_NEW_NET):  # only root may; everybody else may in a user namespace of their own
+        if libc.unshare(_NEW_USER | _NEW_NET):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         name = struct.pack("16sH14x", b"lo", 0)
         flags = struct.unpack("16xH14x", fcntl.ioctl(any_socket, _GET_FLAGS, name))[0]
         fcntl.ioctl(any_socket, _SET_FLAGS, struct.pack("16sH14x", b"lo", flags | _UP))
+        if own is not None:
+            for call, value in ((_SET_ADDRESS, own), (_SET_NETMASK, "255.255.255.255")):  # it alone, not its network
+                address = struct.pack("16sH2x4s8x", b"lo:1", socket.AF_INET, socket.inet_aton(value))
+                fcntl.ioctl(any_socket, call, address)
+
+
+def _own_address() -> str | None:
+    try:
+        found = socket.gethostbyname(socket.gethostname())
+    except OSError:
+        return None
+    return None if found.startswith("127.") else found
 
 
 def attempts() -> int:

@@ -190,13 +190,14 @@ def ways(screen: Screen, address: str) -> dict[str, str | None]:
     return found
 
 
-def test_a_page_of_another_origin_gets_nothing(screen: Screen, app: AppProcess, site: int) -> None:
+def test_a_page_of_another_origin_gets_nothing(screen: Screen, app: AppProcess, site: int, figures) -> None:
     screen.load(app.address)
     own = ways(screen, app.address)
     assert {name for name, got in own.items() if got} == {
         "fetch", "fetch with cookies", "picture", "page's script", "page's style", "socket", "window"
     }, own  # the ways work: what another page does not get is not for want of trying  # fmt: skip
-    for origin in (f"http://{EVIL}:{site}", f"http://127.0.0.1:{site}", f"http://localhost:{site}"):
+    origins = [f"http://{host}:{site}" for host in (EVIL, "127.0.0.1", "localhost")]
+    for origin in origins:
         screen.driver.get(f"{origin}/")
         got = ways(screen, app.address)
         assert len(got) == len(own) and not any(got.values()), f"{origin}: {got}"
@@ -204,6 +205,7 @@ def test_a_page_of_another_origin_gets_nothing(screen: Screen, app: AppProcess, 
     screen.load(app.address)
     screen.click(240, 420)
     assert len(screen.surfaces) == 1, "and the app goes on"
+    figures("exposure-origins", other_origins=len(origins), ways_tried_by_each=len(own), ways_that_got_something=0)
 
 
 def test_a_rebound_name_is_a_stranger(screen: Screen, app: AppProcess) -> None:

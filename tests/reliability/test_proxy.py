@@ -68,7 +68,7 @@ def endpoint_of(proxy: ProxyProcess) -> Endpoint:
     return Endpoint.parse(proxy.url, str(proxy.certificate), str(proxy.token_file))
 
 
-def test_of_all_methods_only_those_for_clients_pass(proxy: ProxyProcess) -> None:
+def test_of_all_methods_only_those_for_clients_pass(proxy: ProxyProcess, figures) -> None:
     """The server behind has nothing closed: whoever gets past the proxy gets an answer."""
     with channel_to(proxy) as channel:
         for method in METHODS:
@@ -80,6 +80,8 @@ def test_of_all_methods_only_those_for_clients_pass(proxy: ProxyProcess) -> None
         for path in OTHER_PATHS:
             assert call(channel, path, b"", BEARER) == ("PERMISSION_DENIED", "this method is not for clients"), path
         assert call(channel, path_of("ServerReady"), b"", BEARER) == ("OK", "")
+    refused = len(METHODS) - len(FOR_CLIENTS)
+    figures("exposure-proxy", methods=len(METHODS), refused=refused, other_paths_tried=len(OTHER_PATHS), let_through=0)
 
 
 def test_other_spellings_of_a_closed_method_change_nothing(proxy: ProxyProcess, nano_server: ServerProcess) -> None:

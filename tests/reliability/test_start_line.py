@@ -105,12 +105,13 @@ def test_models_cannot_be_loaded_even_with_the_key(closed: ServerProcess, channe
     client.close()
 
 
-def test_over_http_there_is_health_and_nothing_that_does_anything(closed: ServerProcess) -> None:
+def test_over_http_there_is_health_and_nothing_that_does_anything(closed: ServerProcess, figures) -> None:
     for page in OPEN_PAGES:
         assert status_of(closed.http_url + page) == 200, page
     for page, data in CLOSED_PAGES:
         assert status_of(closed.http_url + page, data) == 403, page
         assert status_of(closed.http_url + page, data, {"closed": KEY}) != 403, page
+    figures("exposure-start-line", closed_methods=len(CLOSED), closed_requests_over_http=len(CLOSED_PAGES), answered=0)
 
 
 def test_the_client_works_and_says_in_one_line_what_it_may_not(closed: ServerProcess) -> None:

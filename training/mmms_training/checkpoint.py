@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from mmms_client.errors import DataError
 from mmms_client.files import write_bytes_atomically
+from mmms_client.json_place import shown
+from mmms_client.json_text import parse_json
 from mmms_training.model.mmms import MMMS, build_mmms
 from mmms_training.presets import MMMSConfig, config_from_dict, config_to_dict
 
@@ -89,13 +91,18 @@ def read_checkpoint(path: Path) -> Checkpoint:
             weights = {name: handle.get_tensor(name).float() for name in handle.keys()}  # noqa: SIM118
         if metadata.get("format") != FORMAT:
             raise DataError(
-                f"Expected a checkpoint of format {FORMAT} in {path} but got {metadata.get('format')!r}; "
+                f"Expected a checkpoint of format {FORMAT} in {path} but got {shown(metadata.get('format'))}; "
                 "make it with this version's `mmms-train`."
             )
-        config = config_from_dict(json.loads(metadata["config"]))
-        training = json.loads(metadata["training"])
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise DataError(f"Expected a readable checkpoint but {path} is broken ({error}); make it again.") from error
+        config = config_from_dict(parse_json(metadata["config"]))
+        training = parse_json(metadata["training"])
+        if not isinstance(training, dict):
+            raise ValueError("no account of the training")
+    except DataError:
+        raise
+    except Exception as error:  # safetensors raises whatever the broken bytes lead it to
+        reason = shown(" ".join(str(error).split()))
+        raise DataError(f"Expected a readable checkpoint but {path} is broken ({reason}); make it again.") from error
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Checkpoint(path, digest, config, training, weights)
 
@@ -118,15 +125,40 @@ def load_model(
             f"Expected the nano checkpoint whose backbone {checkpoint.path} was trained on but got none; give it with "
             "--backbone-weights FILE, or leave the backbone out."
         )
+    _check_shapes(checkpoint, resolution, has_backbone and is_nano)
     model = build_mmms(checkpoint.config, resolution, backbone_weights, random_backbone, has_backbone)
     expected = set(stored_weights(model))
     stored = {n for n in checkpoint.weights if has_backbone or not n.startswith("backbone.")}
     if expected != stored:
         odd = sorted(expected ^ stored)[0]
         raise DataError(
-            f"Expected the weights of preset {checkpoint.config.preset!r} in {checkpoint.path} but {odd!r} is on one "
-            "side only; "
-            "the checkpoint belongs to another configuration."
+            f"Expected the weights of preset {shown(checkpoint.config.preset)} in {checkpoint.path} but {shown(odd)} "
+            "is on one side only; the checkpoint belongs to another configuration."
         )
-    model.load_state_dict(checkpoint.weights, strict=False)
+    try:
+        model.load_state_dict(checkpoint.weights, strict=False)
+    except RuntimeError as error:  # of the backbone; the rest was looked at
+        raise _does_not_fit(checkpoint, "a weight of the backbone") from error
     return model.eval()
+
+
+def _check_shapes(checkpoint: Checkpoint, resolution: int, has_backbone: bool) -> None:
+    """Raise :class:`DataError` unless the weights have the shapes of the configuration, before memory is taken for it.
+
+    A public backbone is not looked at: it is built from its own weights.
+    """
+    try:
+        with torch.device("meta"):
+            model = build_mmms(checkpoint.config, resolution, random_backbone=True, has_backbone=has_backbone)
+    except (RuntimeError, ValueError, TypeError, ZeroDivisionError) as error:
+        raise _does_not_fit(checkpoint, "the configuration") from error
+    for name, value in stored_weights(model).items():
+        if name in checkpoint.weights and checkpoint.weights[name].shape != value.shape:
+            raise _does_not_fit(checkpoint, repr(name))
+
+
+def _does_not_fit(checkpoint: Checkpoint, what: str) -> DataError:
+    return DataError(
+        f"Expected the weights of preset {shown(checkpoint.config.preset)} in {checkpoint.path} but {what} does not "
+        "fit; make the checkpoint again."
+    )

@@ -13,7 +13,6 @@ Everything is resumable: finished runs and measurements are files in the output 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 from mmms_client.errors import UsageError
 from mmms_client.files import make_folder
+from mmms_client.json_text import read_json
 from mmms_eval.datasets import Dataset
 from mmms_eval.datasets.controls import ControlledDataset
 from mmms_eval.datasets.synthetic import FIRST_HELD_OUT_SEED, SyntheticDataset
@@ -202,7 +202,7 @@ def _is_done(file: Path, sha256: str, images: int) -> bool:
     if not file.is_file():
         return False
     try:
-        found = json.loads(file.read_text("utf-8"))
+        found = read_json(file)
         return bool(
             found["evaluations"][0]["model"]["checkpoint_sha256"] == sha256 and found["dataset"]["images"] == images
         )

@@ -17,6 +17,8 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mmms_client.errors import DataError, UsageError
+from mmms_client.json_place import shown
+from mmms_client.json_text import parse_json
 from mmms_training.click_sampling import ClickSamplingConfig
 from mmms_training.presets import MMMSConfig, preset
 
@@ -24,6 +26,7 @@ Crop = Literal["pixels", "share"]
 Schedule = Literal["drops", "cosine"]
 Control = Literal["none", "other_scene", "grey"]
 
+_LARGEST = 2**53  # of a number in a setting: every whole one below is a float, too
 RECIPES = Path(__file__).parent / "recipes"
 _EPOCHS = {"deliver": 100, "mfnet": 100, "fmb": 400, "mcubes": 400, "coco_lvis": 55}
 _DROPS = {100: (95, 100), 400: (390, 400), 55: (50, 55)}  # epochs after which the learning rate falls
@@ -144,7 +147,7 @@ def override(config: TrainConfig, settings: Iterable[str]) -> TrainConfig:
     for setting in settings:
         name, separator, text = setting.partition("=")
         if not separator:
-            raise UsageError(f"Expected --set NAME=VALUE but got {setting!r}; write for example --set steps=1000.")
+            raise UsageError(f"Expected --set NAME=VALUE but got {shown(setting)}; write for example --set steps=1000.")
         if name.startswith("clicks."):
             inner = _replace(config.clicks, name.removeprefix("clicks."), text)
             config = dataclasses.replace(config, clicks=inner)
@@ -179,15 +182,17 @@ def to_dict(config: TrainConfig) -> dict[str, Any]:
 def _replace(config: Any, name: str, text: str) -> Any:
     names = [f.name for f in dataclasses.fields(config)]
     if name not in names:
-        near = difflib.get_close_matches(name, names, 1)
+        near = difflib.get_close_matches(name[:60], names, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"take one of {', '.join(names)}."
-        raise UsageError(f"Expected a setting of {type(config).__name__} but got {name!r}; {hint}")
+        raise UsageError(f"Expected a setting of {type(config).__name__} but got {shown(name)}; {hint}")
     kind = get_type_hints(type(config))[name]
     try:
         value = _read(kind, text)
     except ValueError as error:
         now = getattr(config, name)
-        raise UsageError(f"Expected {name} to be {_said(kind)} (now {now!r}) but got {text!r}; correct it.") from error
+        raise UsageError(
+            f"Expected {name} to be {_said(kind)} (now {now!r}) but got {shown(text)}; correct it."
+        ) from error
     return dataclasses.replace(config, **{name: value})
 
 
@@ -204,14 +209,20 @@ def _read(kind: Any, text: str) -> Any:
         return text
     if kind is str:
         return text
-    value = json.loads(text) if origin is not tuple or text.startswith("[") else text.split(",")
+    value = parse_json(text, _refuse) if origin is not tuple or text.startswith("[") else text.split(",")
     if origin is tuple:
+        if not isinstance(value, list) or (arguments[1:] != (...,) and len(value) != len(arguments)):
+            raise ValueError(text)
         inner = arguments[0]
         return tuple(_read(inner, item if isinstance(item, str) else json.dumps(item)) for item in value)
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST
     if not (isinstance(value, bool) if kind is bool else is_number and (kind is float or isinstance(value, int))):
         raise ValueError(text)
     return kind(value)
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not a number")
 
 
 def _said(kind: Any) -> str:

@@ -19,13 +19,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save
 
 from mmms_client.contract import ModalitySpec
 from mmms_client.errors import DataError, UsageError
 from mmms_client.files import make_folder, write_bytes_atomically, write_text_atomically
 from mmms_client.geometry import Frame, Region
+from mmms_client.json_place import Place, shown
+from mmms_client.json_text import parse_json, read_json
+from mmms_client.typed_json import read_object
 from mmms_eval.datasets import Sample
 from mmms_training.augmentation import labels_to_network, mirror
 from mmms_training.config import TrainConfig, network_of
@@ -74,16 +77,20 @@ class FeatureStore:
         """Raises :class:`DataError` if there is no store, or a broken one."""
         file = folder / STORE_FILE
         try:
-            document = json.loads(file.read_text("utf-8"))
-            if document.pop("format") != FORMAT:
+            document = read_json(file)
+            if not isinstance(document, dict) or document.pop("format", None) != FORMAT:
                 raise ValueError("of another format")
-            return cls(folder, StoreFacts(**document))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise DataError(
                 f"Expected a feature store in {str(folder)!r} but got {reason!r}; make one with "
                 "`mmms-train extract-features`."
             ) from error
+        place = Place(str(file), "", document, "make it again with `mmms-train extract-features`")
+        facts = read_object(place, StoreFacts)
+        if min(facts.resolution, facts.images, facts.cuts) < 1:
+            place.fail("of at least one image, one cut and one pixel")
+        return cls(folder, facts)
 
     @classmethod
     def create(cls, folder: Path, facts: StoreFacts) -> FeatureStore:
@@ -119,14 +126,22 @@ class FeatureStore:
         file = self._file(image, cut)
         try:
             with safe_open(str(file), framework="np") as handle:
-                facts = json.loads(handle.metadata()["cut"])
+                facts = parse_json(handle.metadata()["cut"])
                 features = [handle.get_tensor(name) for name in NAMES]
-            return StoredCut(facts["key"], Region(*facts["region"]), facts["is_mirrored"]), features
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+            if any(values.dtype != np.float16 or values.ndim != 3 for values in features):
+                raise ValueError("features of another type or shape")
+        except Exception as error:  # safetensors raises whatever the broken bytes lead it to
             raise DataError(
-                f"Expected the features of a cut in {str(file)!r} but got {' '.join(str(error).split())!r}; run "
+                f"Expected the features of a cut in {str(file)!r} but got {shown(' '.join(str(error).split()))}; run "
                 "`mmms-train extract-features` again to fill the store."
             ) from error
+        fields = Place(str(file), "", facts, "run `mmms-train extract-features` again").fields(
+            ("key", "region", "is_mirrored")
+        )
+        numbers = [item.integer(n // 2) for n, item in enumerate(fields["region"].items())]
+        if len(numbers) != 4:
+            fields["region"].fail("[x, y, width, height]")
+        return StoredCut(fields["key"].text(), Region(*numbers), fields["is_mirrored"].boolean()), features
 
     def _file(self, image: int, cut: int) -> Path:
         return self.folder / f"{image:06d}-{cut}.safetensors"

@@ -11,6 +11,8 @@ import torch
 
 from mmms_client.errors import DataError
 from mmms_client.files import make_folder, write_text_atomically
+from mmms_client.json_place import Place, shown
+from mmms_client.json_text import read_json
 from mmms_training.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from mmms_training.config import TrainConfig
 from mmms_training.loop import Trainer
@@ -36,7 +38,7 @@ def finetune(path: Path, config: TrainConfig, out: Path, report: Callable[[str],
     before: Measured = {}
     if config.validation_images:
         if is_resumed and file.is_file():
-            before = json.loads(file.read_text("utf-8"))["before"]
+            before = _measured_before(file)
         else:
             before, told = validate(config, trainer.model, trainer.ema)
             report(f"before: {told}")
@@ -54,6 +56,15 @@ def finetune(path: Path, config: TrainConfig, out: Path, report: Callable[[str],
     save_checkpoint(out / TUNED_NAME, trainer.model.config, trainer.ema, how_trained(trainer), torch.float16)
     report(f"wrote {out / TUNED_NAME}; serve it with: mmms-export --checkpoint {out / TUNED_NAME} --out REPOSITORY")
     return before, after
+
+
+def _measured_before(file: Path) -> Measured:
+    """What was measured before the run that goes on. Raises :class:`DataError`."""
+    try:
+        content = Place(str(file), "", read_json(file), "remove the file")
+    except (OSError, ValueError) as error:
+        raise DataError(f"Expected numbers in {str(file)!r} but got {shown(str(error))}; remove the file.") from error
+    return {name: number.number() for name, number in content.having("before")["before"].entries().items()}
 
 
 def as_checkpoint(config: TrainConfig, checkpoint: Checkpoint) -> TrainConfig:

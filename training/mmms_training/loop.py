@@ -31,7 +31,7 @@ from mmms_training.model.mmms import MMMS, build_mmms
 from mmms_training.parallel import ProcessGroup
 from mmms_training.pictures import training_picture
 from mmms_training.run_log import Report, RunLog
-from mmms_training.run_state import CHECKPOINT_NAME, STATE_NAME, read_state, write_state
+from mmms_training.run_state import CHECKPOINT_NAME, STATE_NAME, load_state, read_state, write_state
 from mmms_training.schedule import learning_rate
 from mmms_training.sources import open_source
 from mmms_training.validation import validate
@@ -258,4 +258,4 @@ def load_start(model: MMMS, affinity: AffinityLoss, path: Path) -> None:
         )
     model.load_state_dict(checkpoint.weights, strict=False)
     if (path / STATE_NAME).is_file():
-        affinity.load_state_dict(torch.load(path / STATE_NAME, map_location="cpu", weights_only=True)["affinity"])
+        affinity.load_state_dict(load_state(path / STATE_NAME, torch.device("cpu"))["affinity"])

@@ -14,10 +14,13 @@ from typing import Any, Literal
 
 from mmms_client.contract import KNOWN_MODALITIES, ModalitySpec
 from mmms_client.errors import ModalityError, UsageError
+from mmms_client.json_place import Place, shown
+from mmms_client.typed_json import read_object
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+_LARGEST, _DEEPEST = 16384, 128  # of the widths and depths of a network that a file describes
 BackboneKind = Literal["nano_vit", "dinov2_with_registers", "vit_mae", "sam", "ijepa"]
 
 
@@ -111,16 +114,18 @@ def preset(name: str, modalities: Sequence[str] | None = None) -> MMMSConfig:
         ModalityError: a modality that this project has no default specification for.
     """
     if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, 1)
+        near = difflib.get_close_matches(name[:60], PRESETS, 1)
         hint = f"did you mean {near[0]!r}?" if near else "take one of these."
-        raise UsageError(f"Expected a preset ({', '.join(PRESETS)}) but got {name!r}; {hint}")
+        raise UsageError(f"Expected a preset ({', '.join(PRESETS)}) but got {shown(name)}; {hint}")
     config = PRESETS[name]
     if modalities is None:
         return config
     for modality in modalities:
         if modality not in KNOWN_MODALITIES:
             known = ", ".join(KNOWN_MODALITIES)
-            raise ModalityError(f"Expected modalities out of {known} but got {modality!r}; rename it to one of these.")
+            raise ModalityError(
+                f"Expected modalities out of {known} but got {shown(modality)}; rename it to one of these."
+            )
     return dataclasses.replace(config, modalities=_known(*modalities))
 
 
@@ -130,21 +135,27 @@ def config_to_dict(config: MMMSConfig) -> dict[str, Any]:
 
 
 def config_from_dict(data: dict[str, Any]) -> MMMSConfig:
-    """Inverse of :func:`config_to_dict`; lists become tuples again. Unknown keys raise :class:`UsageError`."""
+    """Inverse of :func:`config_to_dict`; lists become tuples again.
 
-    def build(cls: type[Any], values: dict[str, Any]) -> Any:
-        names = {f.name for f in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - names)
-        if unknown:
-            near = difflib.get_close_matches(unknown[0], names, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else "; remove it."
-            raise UsageError(f"Expected the settings of {cls.__name__} but got {unknown[0]!r}{hint}")
-        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
-
-    values = dict(data)
-    values["backbone"] = build(BackboneConfig, dict(values["backbone"]))
-    values["modalities"] = tuple(build(ModalitySpec, dict(m)) for m in values["modalities"])
-    return build(MMMSConfig, values)  # type: ignore[no-any-return]
+    Raises :class:`mmms_client.errors.SessionFormatError` for unknown keys and other types, and ``ValueError`` for
+    numbers that no network has: memory is taken for them.
+    """
+    config = read_object(Place("the configuration", "", data, "make the checkpoint again"), MMMSConfig)
+    backbone = config.backbone
+    positive = [
+        *(backbone.patch_size, backbone.width, backbone.depth, backbone.heads, *backbone.taps, *backbone.stem_channels),
+        *(*config.pyramid_channels, *config.reduction_rates, *config.heads, *config.csnet_depths),
+        *(*config.encoder_depths, config.head_width, config.expansion, backbone.native_resolution or 1),
+        *(spec.channels for spec in config.modalities),
+    ]
+    depths = (backbone.depth, *config.csnet_depths, *config.encoder_depths, *backbone.taps, len(config.modalities))
+    divided = [(backbone.width, backbone.heads), *zip(config.pyramid_channels, config.heads, strict=True)]
+    is_sound = min(positive) >= 1 and max(positive) <= _LARGEST and max(depths) <= _DEEPEST
+    if not is_sound or any(width % heads for width, heads in divided) or max(backbone.taps) > backbone.depth:
+        raise ValueError("numbers that no network has")
+    if len(set(config.modality_names)) < len(config.modalities) or not 0.0 < config.disk_radius_px <= _LARGEST:
+        raise ValueError("a modality twice, or disks of no radius")
+    return config
 
 
 __all__ = ["PRESETS", "BackboneConfig", "MMMSConfig", "config_from_dict", "config_to_dict", "preset"]

@@ -17,6 +17,8 @@ from typing import Any
 
 from mmms_client.errors import DataError
 from mmms_client.files import make_folder, write_text_atomically
+from mmms_client.json_place import Place, shown
+from mmms_client.json_text import read_json
 from mmms_client.predictor import Predictor
 from mmms_client.units import parse_scale
 from mmms_eval.baselines import GrabCutPredictor
@@ -137,9 +139,9 @@ def _choose_settings(plan: RealPlan, report: Report) -> dict[str, str]:
     file = plan.out / _SETTINGS_FILE
     asked = {"resolution": plan.resolution, "scenes": plan.tuning_scenes, "px": plan.tuning_px}
     if file.is_file():
-        stored = json.loads(file.read_text("utf-8"))
+        stored = read_settings(file)
         if stored["asked"] == asked:
-            return dict(stored["chosen"])
+            return {method: str(setting) for method, setting in stored["chosen"].items()}
     options = DatasetOptions(max_images=plan.tuning_scenes, seed=_TUNING_SEED, modalities=(), side_px=plan.tuning_px)
     scenes = DATASETS["synthetic"](options)
     protocol = EvaluationProtocol(stop_iou=0.95, smallest_area_px=SMALLEST_PX // 4, n_max=plan.n_max)
@@ -154,6 +156,19 @@ def _choose_settings(plan: RealPlan, report: Report) -> dict[str, str]:
     make_folder(plan.out)
     write_text_atomically(file, json.dumps({"asked": asked, "chosen": chosen, "tried": tried}, indent=1) + "\n")
     return chosen
+
+
+def read_settings(file: Path) -> dict[str, Any]:
+    """What was asked and chosen in an earlier run. Raises :class:`DataError`."""
+    try:
+        stored = read_json(file)
+    except (OSError, ValueError) as error:
+        raise DataError(f"Expected settings in {str(file)!r} but got {shown(str(error))}; remove the file.") from error
+    fields = Place(str(file), "", stored, "remove the file").having("asked", "chosen")
+    for method, setting in fields["chosen"].entries().items():
+        if setting.value not in _METHODS.get(method, {}):
+            setting.fail("a setting of a method that there is")
+    return dict(stored)
 
 
 def _measure(
@@ -177,7 +192,7 @@ def _measure(
 
 def _is_same(file: Path, predictor: Predictor, dataset: Dataset) -> bool:
     try:
-        found = json.loads(file.read_text("utf-8"))
+        found = read_json(file)
         model = found["evaluations"][0]["model"]
     except (ValueError, KeyError, IndexError, TypeError):
         return False

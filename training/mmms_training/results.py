@@ -22,6 +22,7 @@ from mmms_eval.results import ImageResult
 from mmms_eval.stored import StoredEvaluation, read_evaluation
 from mmms_eval.summary import Summary, summarise
 from mmms_training.claim import TRAINED_SHARE, VARIANTS
+from mmms_training.real_images import read_settings
 
 CLAIM_FILE, REAL_FILE = "claim.json", "real.json"
 METRICS = ("NoC@80", "NoC@90", "NoCMS@(80,70)", "FRMS@(80,70)")
@@ -70,7 +71,7 @@ def collect_real(folder: Path) -> Numbers:
         if run is not ours[0] and set(run.images) == set(ours[0].images):
             row["gain"] = _gains(ours[0], run)
         rows.append(row)
-    settings = json.loads((folder / "settings.json").read_text("utf-8"))
+    settings = read_settings(folder / "settings.json")
     model = ours[0].model
     return {
         "checkpoint_sha256": model["checkpoint_sha256"],

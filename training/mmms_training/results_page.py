@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmms_client.errors import DataError
+from mmms_client.json_text import read_json
 from mmms_training.results import CLAIM_FILE, METRICS, REAL_FILE
 
 _TITLES = {
@@ -178,7 +178,9 @@ def _read(file: Path) -> Row | None:
     if not file.is_file():
         return None
     try:
-        numbers: Row = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
+        numbers: Row = read_json(file)
+        if not isinstance(numbers, dict):
+            raise ValueError("no object")
+    except (OSError, ValueError) as error:
         raise DataError(f"Expected JSON in {str(file)!r} but got {str(error)!r}; make it again.") from error
     return numbers

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmms_client.errors import OutputError
 from mmms_client.files import make_folder, write_text_atomically
+from mmms_client.json_text import parse_json
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -74,12 +75,12 @@ class RunLog:
         if not self._file.is_file():
             return
         kept = []
-        for line in self._file.read_text("utf-8").splitlines():
+        for line in self._file.read_text("utf-8", errors="replace").splitlines():
             try:
-                row: dict[str, Any] = json.loads(line)
+                row = parse_json(line)
             except ValueError:  # torn by the kill
                 continue
-            if row["step"] <= step:
+            if isinstance(row, dict) and isinstance(row.get("step"), int) and row["step"] <= step:
                 kept.append(line)
         write_text_atomically(self._file, "".join(f"{line}\n" for line in kept))
 

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from mmms_client.errors import DataError
 from mmms_client.files import make_folder, write_bytes_atomically
+from mmms_client.json_place import shown
+from mmms_client.json_text import parse_json
 from mmms_training.checkpoint import save_checkpoint
 from mmms_training.config import to_dict
 from mmms_training.model.backbone import fingerprint
@@ -67,35 +69,65 @@ def read_state(trainer: Trainer) -> bool:
     path = trainer.out / STATE_NAME
     if not path.is_file():
         return False
-    state = _load(path, trainer.device)
-    if json.loads(state["config"]) != json.loads(_settings(trainer)):
+    state = load_state(path, trainer.device)
+    if parse_json(state["config"]) != json.loads(_settings(trainer)):
         raise DataError(
             f"Expected the run in {trainer.out} to have these settings but it was begun with others; give the same "
             "settings, or another --out."
         )
     if state["images"] != len(trainer.source):
         raise DataError(
-            f"Expected {state['images']} images, with which the run in {trainer.out} was begun, but got "
+            f"Expected {shown(state['images'])} images, with which the run in {trainer.out} was begun, but got "
             f"{len(trainer.source)}; bring the data back, or give another --out."
         )
-    missing, unexpected = trainer.model.load_state_dict(state["model"], strict=False)
-    assert not unexpected and not [name for name in missing if not name.startswith("backbone.")]
-    trainer.ema = {name: value.to(trainer.device) for name, value in state["ema"].items()}
-    trainer.affinity.load_state_dict(state["affinity"])
-    trainer.optimizer.load_state_dict(state["optimizer"])
-    trainer.step = int(state["step"])
+    try:
+        missing, unexpected = trainer.model.load_state_dict(state["model"], strict=False)
+        odd = [*unexpected, *(name for name in missing if not name.startswith("backbone."))]
+        if odd or {n: v.shape for n, v in state["ema"].items()} != {n: v.shape for n, v in trainer.ema.items()}:
+            raise ValueError("weights of another network")
+        trainer.ema = {name: value.to(trainer.device) for name, value in state["ema"].items()}
+        trainer.affinity.load_state_dict(state["affinity"])
+        _load_optimizer(trainer.optimizer, state["optimizer"])
+        trainer.step = int(state["step"])
+    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        raise _broken(path, error) from error
     return True
 
 
-def _load(path: Path, device: torch.device) -> dict[str, Any]:
+def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Raises ``ValueError`` for moments of other shapes than the weights, which PyTorch would take."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    known = {key: set(group) for key, group in enumerate(optimizer.param_groups)}
+    optimizer.load_state_dict(state)
+    if known != {key: set(group) for key, group in enumerate(optimizer.param_groups)}:
+        raise ValueError("an optimizer of other settings")
+    for weight in weights:
+        for value in optimizer.state.get(weight, {}).values():
+            if isinstance(value, Tensor) and value.ndim and value.shape != weight.shape:
+                raise ValueError("moments of other weights")
+
+
+def load_state(path: Path, device: torch.device) -> dict[str, Any]:
+    """What :func:`write_state` wrote: tensors, numbers and texts. Nothing in it is run.
+
+    Raises :class:`DataError` for anything else.
+    """
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise DataError(
-            f"Expected the state of a run in {str(path)!r} but got {' '.join(str(error).split())[:120]!r}; remove "
-            "it to begin anew."
-        ) from error
+        if not isinstance(state, dict) or not isinstance(state.get("config"), str):
+            raise ValueError("another structure")
+        parse_json(state["config"])
+        missing = {"step", "images", "model", "ema", "affinity", "optimizer"} - set(state)
+        if missing:
+            raise ValueError(f"no {min(missing)}")
+    except Exception as error:  # PyTorch raises whatever the broken bytes lead it to
+        raise _broken(path, error) from error
     return state
+
+
+def _broken(path: Path, error: Exception) -> DataError:
+    reason = " ".join(str(error).split())[:120] or type(error).__name__
+    return DataError(f"Expected the state of a run in {str(path)!r} but got {shown(reason)}; remove it to begin anew.")
 
 
 def _own_state(trainer: Trainer) -> dict[str, Tensor]:

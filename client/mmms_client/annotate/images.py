@@ -110,7 +110,8 @@ def _is_text(name: str) -> bool:
 
 def _as_counted(name: str) -> list[tuple[int, int, str]]:
     """A key that puts ``image 9`` before ``image 10``."""
-    return [(1, int(word), "") if word.isdigit() else (0, 0, word) for word in re.split(r"([0-9]+)", name)]
+    words = re.split(r"([0-9]+)", name)
+    return [(1, int(word), "") if n % 2 else (0, 0, word) for n, word in enumerate(words)]
 
 
 def _one_map(name: str, path: Path, image: Path) -> Path | None:

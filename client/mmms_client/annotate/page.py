@@ -16,6 +16,7 @@ from mmms_client.annotate.open_image import OpenImage
 from mmms_client.annotate.operations import Operations, read_op
 from mmms_client.annotate.workplace import Workplace
 from mmms_client.errors import MMMSError, UsageError
+from mmms_client.json_text import parse_json
 
 MAX_MESSAGE_BYTES = 1 << 20
 _MOST_WAITING = 2000  # messages that a page has not taken yet, before it is given up
@@ -76,11 +77,11 @@ class Page:
         """Begin an op; ops on an image wait for each other there, in this order."""
         content: Any = None
         try:
-            content = json.loads(text)
+            content = parse_json(text)
             name, fields = read_op(content)
             if len(self._running) >= _MOST_RUNNING:
                 raise UsageError(f"Expected at most {_MOST_RUNNING} ops at a time but got more; wait for some replies.")
-        except (MMMSError, ValueError, RecursionError) as error:
+        except (MMMSError, ValueError) as error:
             self._refuse(content, error)
             return
         if name in _STOPPERS:

@@ -24,6 +24,7 @@ from mmms_client.contract import ModalitySpec, ModelContract
 from mmms_client.errors import MMMSError
 from mmms_client.files import png_bytes
 from mmms_client.geometry import check_aspect
+from mmms_client.picture_file import open_picture
 from mmms_client.readers import is_rotated_by_exif, read_image, read_modality
 from mmms_client.units import ValueRule, apply_rule, find_rule
 
@@ -184,7 +185,7 @@ def image_bytes(path: Path, image: NDArray[np.uint8], reading: Reading) -> tuple
     Raises :class:`mmms_client.errors.DataError` for a file that links elsewhere now.
     """
     _check(path, reading)
-    with path.open("rb") as stream, Image.open(stream) as picture:
+    with path.open("rb") as stream, open_picture(stream) as picture:
         is_upright = picture.getexif().get(0x0112, 1) in (0, 1)
         is_plain = (
             picture.mode in ("RGB", "L")

@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from mmms_client.exporting import JOINT_FILE, SESSION_FILE
 from mmms_client.files import make_folder, write_problem, write_text_atomically
 from mmms_client.journal import JOURNAL_FILE
 from mmms_client.json_place import Place
+from mmms_client.json_text import parse_json, read_json
 from mmms_client.palette import palette
 from mmms_client.session_file import SurfaceClass
 
@@ -29,7 +30,7 @@ PROJECT_FILE, LOCK_FILE, RESULTS_FILE = "project.json", ".lock", ".results.json"
 STATES = ("todo", "done", "skipped")
 _MOST_CLASSES = 1000
 _OPAQUE_CHARACTERS = 64 * 1024  # of the page's settings as JSON
-_COLOUR_AT_END = re.compile(r"\s+(#[0-9a-fA-F]{6})$")
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class Project:
 
     def _read(self, file: Path) -> None:
         try:
-            content = json.loads(file.read_text("utf-8"))
+            content = read_json(file)
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise SessionFormatError(
@@ -111,9 +112,9 @@ class Project:
         names = ("classes", "states", "nudges", "renamed", "models", "settings", "keys")
         fields = Place(os.fspath(file), "", content).fields(("project", *names), ("renamed_at_s",))  # of older apps
         self.classes = [_class(item) for item in fields["classes"].items()]
-        self.states = {name: item.text() for name, item in fields["states"].entries().items()}
+        self.states = {name: _state(item) for name, item in fields["states"].entries().items()}
         for name, item in fields["nudges"].entries().items():
-            self.nudges[name] = Nudge(*(number.number() for number in item.items()))
+            self.nudges[name] = _nudge(item)
         self.renamed = {name: item.text() for name, item in fields["renamed"].entries().items()}
         self.models = {name: item.text(may_be_empty=True) for name, item in fields["models"].entries().items()}
         self.settings, self.keys = dict(fields["settings"].entries()), dict(fields["keys"].entries())
@@ -190,10 +191,27 @@ class Project:
 
     def set_opaque(self, name: str, value: dict[str, Any]) -> None:
         """Keep the page's own ``settings`` or ``keys``. Raises :class:`UsageError` if they are too large."""
-        if len(json.dumps(value)) > _OPAQUE_CHARACTERS:
+        try:
+            size = len(json.dumps(value, allow_nan=False))
+        except ValueError as error:
+            raise UsageError(f"Expected {name} as JSON but got {str(error)!r}; send plain values.") from error
+        if size > _OPAQUE_CHARACTERS:
             raise UsageError(f"Expected {name} of up to {_OPAQUE_CHARACTERS} characters but got more; send fewer.")
         setattr(self, name, value)
         self.save()
+
+
+def _state(place: Place) -> str:
+    if place.text() not in STATES:
+        place.fail(f"a state ({', '.join(STATES)})")
+    return place.text()
+
+
+def _nudge(place: Place) -> Nudge:
+    numbers = [number.number() for number in place.items()]
+    if len(numbers) != 3:
+        place.fail("[dx, dy, scale]")
+    return Nudge(*numbers)
 
 
 def _class(place: Place) -> ProjectClass:
@@ -210,7 +228,7 @@ def read_classes(path: str) -> list[ProjectClass]:
     file = Path(path)
     try:
         text = file.read_text("utf-8-sig")
-        rows: list[Any] = _rows(json.loads(text)) if file.suffix.lower() == ".json" else text.splitlines()
+        rows: list[Any] = _rows(parse_json(text)) if file.suffix.lower() == ".json" else text.splitlines()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise DataError(
@@ -239,9 +257,10 @@ def _rows(content: Any) -> list[Any]:
 
 def _given(place: Place) -> tuple[str, str | None, str | None]:
     if isinstance(place.value, str):
-        found = _COLOUR_AT_END.search(place.value.rstrip())
-        name = place.value.rstrip()[: found.start()] if found else place.value
-        return name.strip(), found.group(1) if found else None, None
+        name, _, last = place.value.strip().replace("\t", " ").rpartition(" ")
+        has_colour = bool(name) and _COLOUR.fullmatch(last) is not None
+        text = replace(place, value=name.strip() if has_colour else place.value.strip()).text()
+        return text, last if has_colour else None, None
     fields = place.fields(("name",), ("colour", "key", "id"))
     colour = fields["colour"].text() if "colour" in fields else None
     try:

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmms_client.boundary import Points, fill_centres, fill_corners, loops, simplify
+from mmms_client.box_mask import BoxMask
 from mmms_client.errors import OutputError
 from mmms_client.events import Surface
 from mmms_client.joint_mask import BACKGROUND, JointMap, Mask, empty_joint_map
+from mmms_client.json_place import shown
 
 
 class JointMasks(Mapping[int, Mask]):
@@ -32,6 +34,22 @@ class JointMasks(Mapping[int, Mask]):
 
     def __len__(self) -> int:
         return len(self._ids)
+
+
+class BoxMasks(Mapping[int, Mask]):
+    """Masks that know their box, each made whole when it is asked for, for the same reason."""
+
+    def __init__(self, masks: Mapping[int, BoxMask]) -> None:
+        self._masks = dict(masks)
+
+    def __getitem__(self, surface_id: int) -> Mask:
+        return self._masks[surface_id].whole
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._masks)
+
+    def __len__(self) -> int:
+        return len(self._masks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +99,16 @@ class AnnotatedImage:
         return tuple((surface, mask) for surface, mask in pairs if mask.any())
 
     def file_name(self, suffix: str) -> str:
-        """The image's name with another suffix, such as ``.png``."""
-        return PurePosixPath(self.name).with_suffix(suffix).as_posix()
+        """The image's name with another suffix, such as ``.png``.
+
+        Raises :class:`OutputError` for a name from somebody else's file that leads out of the folder.
+        """
+        path = PurePosixPath(self.name)
+        if not path.name or path.is_absolute() or ".." in path.parts or not self.name.isprintable():
+            raise OutputError(
+                f"Expected the name of an image below the folder but got {shown(self.name)}; rename it in its file."
+            )
+        return path.with_suffix(suffix).as_posix()
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from mmms_client.annotation import MAX_SURFACES
 from mmms_client.boundary import fill_corners
+from mmms_client.box_mask import BoxMask
 from mmms_client.errors import ImageReadError
 from mmms_client.events import Surface
 from mmms_client.export_masks.annotated import (
     DEFAULT,
     AnnotatedImage,
+    BoxMasks,
     Loss,
     Options,
     box_of,
@@ -36,10 +37,13 @@ from mmms_client.export_masks.annotated import (
     surface_entry,
 )
 from mmms_client.joint_mask import Mask
-from mmms_client.json_place import Place
+from mmms_client.json_place import Place, image_size
+from mmms_client.json_text import read_json
 from mmms_client.run_length import decode_runs, encode_runs
 
 FILE = "annotations.json"
+_MOST_BITS = 40  # of a run length: images have fewer pixels
+_FARTHEST_PX = 1e6  # of a polygon's corner: no image is as large
 
 
 def losses(image: AnnotatedImage, options: Options = DEFAULT) -> list[Loss]:
@@ -102,6 +106,8 @@ def decompress_runs(text: str) -> list[int]:
         code = ord(character) - 48
         if not 0 <= code < 64:
             raise ValueError(f"the character {character!r}")
+        if shift > _MOST_BITS:
+            raise ValueError("a number without an end")
         value |= (code & 31) << shift
         shift += 5
         if not code & 32:
@@ -128,51 +134,49 @@ def read_coco(path: str | os.PathLike[str]) -> list[AnnotatedImage]:
     for name in ("images", "annotations", "categories"):
         if name not in root:
             Place(os.fspath(path), name, None).fail("a list (COCO instances)")
-    names = {c["id"].value: c["name"].text() for c in _entries(root["categories"], ("id", "name"))}
-    by_image: dict[Any, list[dict[str, Place]]] = {}
+    names = {c["id"].identity(): c["name"].text() for c in _entries(root["categories"], ("id", "name"))}
+    by_image: dict[int | str, list[dict[str, Place]]] = {}
     for annotation in _entries(root["annotations"], ("image_id", "category_id", "segmentation")):
-        if annotation["category_id"].value not in names:
+        if annotation["category_id"].identity() not in names:
             annotation["category_id"].fail("the id of a category")
-        by_image.setdefault(annotation["image_id"].value, []).append(annotation)
+        by_image.setdefault(annotation["image_id"].identity(), []).append(annotation)
     images = _entries(root["images"], ("id", "file_name", "width", "height"))
-    return [_image(image, by_image.get(image["id"].value, []), names) for image in images]
+    return [_image(image, by_image.get(image["id"].identity(), []), names) for image in images]
 
 
 def _json(path: str | os.PathLike[str]) -> Any:
     try:
-        return json.loads(Path(path).read_text("utf-8-sig"))
+        return read_json(path)
     except OSError as error:
         raise ImageReadError(
             f"Expected the file {os.fspath(path)!r} but got {error.strerror!r}; check the path."
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ImageReadError(f"Expected {os.fspath(path)!r} to be JSON but got {str(error)!r}; correct it.") from error
 
 
 def _entries(place: Place, required: Iterable[str]) -> list[dict[str, Place]]:
     """The objects of a list, each with the required entries and whatever else."""
-    found = [(item, item.entries()) for item in place.items()]
-    for item, entries in found:
-        for name in required:
-            if name not in entries:
-                Place(item.file, f"{item.path}.{name}", None).fail("given")
-    return [entries for _, entries in found]
+    return [item.having(*required) for item in place.items()]
 
 
-def _image(image: dict[str, Place], annotations: list[dict[str, Place]], names: dict[Any, str]) -> AnnotatedImage:
-    size = (image["height"].integer(1), image["width"].integer(1))
+def _image(image: dict[str, Place], annotations: list[dict[str, Place]], names: dict[int | str, str]) -> AnnotatedImage:
+    size = image_size(image["height"], image["width"])
     surfaces: list[Surface] = []
-    masks: dict[int, Mask] = {}
+    masks: dict[int, BoxMask] = {}
+    largest = 0
     for annotation in annotations:
-        category = names[annotation["category_id"].value]
-        surface = _surface(annotation.get("attributes"), category, set(masks))
+        category = names[annotation["category_id"].identity()]
+        surface = _surface(annotation.get("attributes"), category, masks, largest + 1)
+        largest = max(largest, surface.surface_id)
+        if largest > MAX_SURFACES:
+            image["id"].fail(f"an image of at most {MAX_SURFACES} surfaces")
         surfaces.append(surface)
-        masks[surface.surface_id] = _mask(annotation["segmentation"], size)
-    return AnnotatedImage(image["file_name"].text(), size, tuple(surfaces), masks, tuple(names.values()))
+        masks[surface.surface_id] = BoxMask.of(_mask(annotation["segmentation"], size))
+    return AnnotatedImage(image["file_name"].text(), size, tuple(surfaces), BoxMasks(masks), tuple(names.values()))
 
 
-def _surface(attributes: Place | None, category: str, taken: set[int]) -> Surface:
-    free = max(taken, default=0) + 1
+def _surface(attributes: Place | None, category: str, taken: Container[int], free: int) -> Surface:
     if attributes is None or not isinstance(attributes.value, dict):
         return Surface(free, category, category)
     ours = attributes.entries().get("surface")
@@ -191,9 +195,11 @@ def _mask(place: Place, size_hw: tuple[int, int]) -> Mask:
         polygons = [[number.number() for number in part.items()] for part in place.items()]
         if any(len(part) < 6 or len(part) % 2 for part in polygons):
             place.fail("polygons of three or more points")
+        if any(abs(number) > _FARTHEST_PX for part in polygons for number in part):
+            place.fail(f"polygons within {_FARTHEST_PX:g} px")
         return fill_corners([np.array(part).reshape(-1, 2) for part in polygons], size_hw)
     fields = place.fields(("size", "counts"))
-    if [item.value for item in fields["size"].items()] != list(size_hw):
+    if [item.integer(1) for item in fields["size"].items()] != list(size_hw):
         fields["size"].fail(f"the image's [height, width], {list(size_hw)},")
     counts = fields["counts"]
     try:

@@ -13,13 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
-
+from mmms_client.annotation import MAX_SURFACES
+from mmms_client.bounded import check_pixels
+from mmms_client.box_mask import BoxMask
 from mmms_client.errors import ImageReadError
 from mmms_client.events import Surface
 from mmms_client.export_masks.annotated import (
     DEFAULT,
     AnnotatedImage,
+    BoxMasks,
     Loss,
     Options,
     box_of,
@@ -29,6 +31,8 @@ from mmms_client.export_masks.annotated import (
     empty_losses,
 )
 from mmms_client.joint_mask import Mask
+from mmms_client.json_place import shown
+from mmms_client.plain_xml import parse_xml
 from mmms_client.run_length import decode_runs, encode_runs
 
 FILE = "annotations.xml"
@@ -106,27 +110,30 @@ def read_cvat(path: str | os.PathLike[str]) -> list[AnnotatedImage]:
     """Read the masks of such a file back. Raises :class:`ImageReadError`."""
     name = os.fspath(path)
     try:
-        root = ElementTree.fromstring(Path(path).read_bytes())
+        root = parse_xml(Path(path).read_bytes())
         return [_image(entry) for entry in root.iter("image")]
     except OSError as error:
         raise ImageReadError(f"Expected the file {name!r} but got {error.strerror!r}; check the path.") from error
-    except (ElementTree.ParseError, KeyError, ValueError) as error:
+    except (KeyError, ValueError) as error:
         raise ImageReadError(
-            f"Expected {name!r} to be CVAT for images 1.1 but got {str(error)!r}; export it again."
+            f"Expected {name!r} to be CVAT for images 1.1 but got {shown(str(error))}; export it again."
         ) from error
 
 
 def _image(entry: ElementTree.Element) -> AnnotatedImage:
     size = (int(entry.attrib["height"]), int(entry.attrib["width"]))
+    check_pixels(*size)
     surfaces: list[Surface] = []
-    masks: dict[int, Mask] = {}
+    masks: dict[int, BoxMask] = {}
     for shape in entry.iter("mask"):
         given = {a.attrib["name"]: a.text or "" for a in shape.iter("attribute")}
         number = int(given.get("surface_id") or max(masks, default=0) + 1)
+        if not 1 <= number <= MAX_SURFACES or number in masks:
+            raise ValueError(f"a surface with the id {shown(number)}")
         surfaces.append(Surface(number, given.get("surface_name", ""), shape.attrib["label"]))
         left, top, width, height = (int(shape.attrib[key]) for key in ("left", "top", "width", "height"))
-        box = decode_runs([int(run) for run in shape.attrib["rle"].split(",")], (width, height)).T
-        mask = np.zeros(size, bool)
-        mask[top : top + height, left : left + width] = box
-        masks[number] = mask
-    return AnnotatedImage(entry.attrib["name"], size, tuple(surfaces), masks)
+        if min(left, top) < 0 or left + width > size[1] or top + height > size[0]:
+            raise ValueError("a mask outside of its image")
+        part = decode_runs([int(run) for run in shape.attrib["rle"].split(",")], (width, height)).T
+        masks[number] = BoxMask.of_part(part, size, left, top)
+    return AnnotatedImage(entry.attrib["name"], size, tuple(surfaces), BoxMasks(masks))

@@ -19,6 +19,7 @@ from mmms_client.export_masks.annotated import AnnotatedImage, one_file_each, su
 from mmms_client.export_masks.mask_png import read_samples
 from mmms_client.joint_mask import BACKGROUND, JointMap
 from mmms_client.json_place import Place
+from mmms_client.json_text import read_json
 
 SIDECAR = "surfaces.json"
 _MODES = ("P", "L", "I;16", "I")
@@ -64,13 +65,20 @@ def _surfaces_beside(path: Path) -> tuple[Surface, ...]:
             name = path.absolute().relative_to(folder).as_posix()
             content = Place(os.fspath(file), "", _json(file)).entries().get("images")
             entry = content.entries().get(name) if content is not None else None
-            return () if entry is None else tuple(_surface(item) for item in entry.entries()["surfaces"].items())
+            return () if entry is None else _surfaces(entry)
     return ()
+
+
+def _surfaces(place: Place) -> tuple[Surface, ...]:
+    surfaces = tuple(_surface(item) for item in place.fields(("surfaces",), ("size",))["surfaces"].items())
+    if len({surface.surface_id for surface in surfaces}) < len(surfaces):
+        place.fail("a list of surfaces with an id of its own each")
+    return surfaces
 
 
 def _json(file: Path) -> Any:
     try:
-        return json.loads(file.read_text("utf-8"))
+        return read_json(file)
     except (OSError, ValueError) as error:
         raise ImageReadError(
             f"Expected {os.fspath(file)!r} to be JSON but it cannot be read as that; export again, or remove it."

@@ -13,19 +13,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmms_client.annotation import MAX_SURFACES
+from mmms_client.bounded import check_pixels
+from mmms_client.box_mask import BoxMask
 from mmms_client.errors import ImageReadError
 from mmms_client.events import Surface
 from mmms_client.export_masks.annotated import (
     DEFAULT,
     AnnotatedImage,
+    BoxMasks,
     Loss,
     Options,
     class_numbers,
@@ -34,10 +38,13 @@ from mmms_client.export_masks.annotated import (
 )
 from mmms_client.export_masks.cvat import xml_losses, xml_text
 from mmms_client.joint_mask import Mask
+from mmms_client.json_place import Place, image_size, shown
+from mmms_client.json_text import read_json
 
 FILE, CONFIG_FILE = "tasks.json", "config.xml"
 _LENGTH_BITS = (3, 4, 8, 16)
 _CHANNELS = 4
+_OUR_ID = re.compile(r"surface-([1-9][0-9]{0,4})")
 
 
 def losses(image: AnnotatedImage, options: Options = DEFAULT) -> list[Loss]:
@@ -101,6 +108,9 @@ def decode_brush(rle: Sequence[int], image_hw: tuple[int, int]) -> Mask:
     Raises ``ValueError`` for a stream that is cut off or of another size.
     """
     height, width = image_hw
+    check_pixels(height, width)
+    if not all(type(byte) is int and 0 <= byte <= 255 for byte in rle):
+        raise ValueError("run lengths that are no bytes")
     read = _BitReader(np.unpackbits(np.array(rle, np.uint8)))
     size, word_bits = read(32), read(5) + 1
     length_bits = [read(4) + 1 for _ in range(4)]
@@ -139,27 +149,46 @@ class _BitReader:
 
 
 def read_label_studio(path: str | os.PathLike[str]) -> list[AnnotatedImage]:
-    """Read the brush masks of such a file, or of Label Studio's JSON export. Raises :class:`ImageReadError`."""
+    """Read the brush masks of such a file, or of Label Studio's JSON export.
+
+    Raises :class:`ImageReadError` for a file that is missing or no JSON, and
+    :class:`mmms_client.errors.SessionFormatError` for other JSON, with the place.
+    """
     name = os.fspath(path)
     try:
-        return [_image(task) for task in json.loads(Path(path).read_text("utf-8"))]
+        root = Place(name, "", read_json(path), "export it again")
     except OSError as error:
         raise ImageReadError(f"Expected the file {name!r} but got {error.strerror!r}; check the path.") from error
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except ValueError as error:
         raise ImageReadError(
-            f"Expected {name!r} to be Label Studio tasks with brush masks but got {str(error)!r}; export it again."
+            f"Expected {name!r} to be Label Studio tasks with brush masks but got {shown(str(error))}; export it again."
         ) from error
+    return [_image(task) for task in root.items()]
 
 
-def _image(task: dict[str, Any]) -> AnnotatedImage:
+def _image(place: Place) -> AnnotatedImage:
+    task = place.having("data", "annotations")
     surfaces: list[Surface] = []
-    masks: dict[int, Mask] = {}
-    size = (0, 0)
-    for result in task["annotations"][0]["result"]:
-        size = (result["original_height"], result["original_width"])
-        prefix, _, number = result["id"].rpartition("-")
-        surface_id = int(number) if prefix == "surface" and number.isdigit() else max(masks, default=0) + 1
-        texts = result.get("meta", {}).get("text", [""])
-        surfaces.append(Surface(surface_id, texts[0], result["value"]["brushlabels"][0]))
-        masks[surface_id] = decode_brush(result["value"]["rle"], size)
-    return AnnotatedImage(task["data"]["image"], size, tuple(surfaces), masks)
+    masks: dict[int, BoxMask] = {}
+    size = (1, 1)
+    for item in _first(task["annotations"]).having("result")["result"].items():
+        result = item.having("id", "original_height", "original_width", "value")
+        size = image_size(result["original_height"], result["original_width"])
+        found = _OUR_ID.fullmatch(result["id"].text())
+        surface_id = int(found.group(1)) if found else max(masks, default=0) + 1
+        if surface_id in masks or surface_id > MAX_SURFACES:
+            result["id"].fail("an id of its own")
+        value = result["value"].having("rle", "brushlabels")
+        meta = result["meta"].entries() if "meta" in result else {}
+        text = _first(meta["text"]).text(may_be_empty=True) if "text" in meta else ""
+        surfaces.append(Surface(surface_id, text, _first(value["brushlabels"]).text()))
+        try:
+            masks[surface_id] = BoxMask.of(decode_brush(value["rle"].listed(), size))
+        except ValueError as error:
+            value["rle"].fail(f"run lengths of a mask (it is {error})")
+    image = task["data"].having("image")["image"].text()
+    return AnnotatedImage(image, size, tuple(surfaces), BoxMasks(masks))
+
+
+def _first(place: Place) -> Place:
+    return next(place.items(), None) or place.fail("a list that is not empty")

@@ -9,8 +9,6 @@ centres in whole pixels, because labelme draws them so (with Pillow, the line in
 from __future__ import annotations
 
 import base64
-import binascii
-import io
 import json
 import os
 from collections.abc import Sequence
@@ -20,12 +18,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mmms_client.annotation import MAX_SURFACES
 from mmms_client.boundary import fill_centres
+from mmms_client.box_mask import BoxMask
 from mmms_client.errors import ImageReadError
 from mmms_client.events import Surface
 from mmms_client.export_masks.annotated import (
     DEFAULT,
     AnnotatedImage,
+    BoxMasks,
     Loss,
     Options,
     box_of,
@@ -37,7 +38,11 @@ from mmms_client.export_masks.annotated import (
 )
 from mmms_client.files import png_bytes
 from mmms_client.joint_mask import Mask
+from mmms_client.json_place import Place, image_size, shown
+from mmms_client.json_text import read_json
+from mmms_client.picture_file import open_picture
 
+_FARTHEST_PX = 1e6  # of a point: no image is as large
 _VERSION = "5.4.1"  # of labelme: what it writes into files of this shape
 
 
@@ -92,34 +97,62 @@ def _shapes(surface: Surface, mask: Mask, options: Options) -> list[dict[str, An
 def read_labelme(path: str | os.PathLike[str]) -> AnnotatedImage:
     """Read a labelme JSON of masks and polygons back; shapes of one ``group_id`` are one surface.
 
-    Raises :class:`ImageReadError`.
+    Raises :class:`ImageReadError` for a file that is missing or no JSON, and
+    :class:`mmms_client.errors.SessionFormatError` for other JSON, with the place.
     """
     name = os.fspath(path)
     try:
-        content = json.loads(Path(path).read_text("utf-8"))
-        size = (int(content["imageHeight"]), int(content["imageWidth"]))
-        surfaces: dict[int, Surface] = {}
-        masks: dict[int, Mask] = {}
-        for shape in content["shapes"]:
-            number = shape.get("group_id") or max(masks, default=0) + 1
-            surfaces.setdefault(number, Surface(number, shape.get("description") or "", shape["label"]))
-            masks[number] = masks.get(number, False) | _mask(shape, size)
-        return AnnotatedImage(content["imagePath"], size, tuple(surfaces.values()), masks)
+        root = Place(name, "", read_json(path), "export it again")
     except OSError as error:
         raise ImageReadError(f"Expected the file {name!r} but got {error.strerror!r}; check the path.") from error
-    except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
+    except ValueError as error:
         raise ImageReadError(
-            f"Expected {name!r} to be a labelme JSON of masks and polygons but got {str(error)!r}; export it again."
+            f"Expected {name!r} to be a labelme JSON of masks and polygons but got {shown(str(error))}; export it "
+            "again."
         ) from error
+    content = root.having("imageHeight", "imageWidth", "imagePath", "shapes")
+    size = image_size(content["imageHeight"], content["imageWidth"])
+    surfaces: dict[int, Surface] = {}
+    masks: dict[int, BoxMask] = {}
+    for item in content["shapes"].items():
+        shape = item.having("shape_type", "label", "points")
+        grouped, said = shape.get("group_id"), shape.get("description")
+        has_group = grouped is not None and grouped.value not in (None, 0)
+        number = grouped.integer(1, MAX_SURFACES) if grouped and has_group else max(masks, default=0) + 1
+        text = said.text(may_be_empty=True) if said is not None and said.value is not None else ""
+        surfaces.setdefault(number, Surface(number, text, shape["label"].text()))
+        mask = _mask(shape, size)
+        masks[number] = BoxMask.of(mask | masks[number].whole if number in masks else mask)
+    return AnnotatedImage(content["imagePath"].text(), size, tuple(surfaces.values()), BoxMasks(masks))
 
 
-def _mask(shape: dict[str, Any], size_hw: tuple[int, int]) -> Mask:
-    if shape["shape_type"] == "polygon":
-        return fill_centres([np.array(shape["points"], np.float64)], size_hw)
-    if shape["shape_type"] != "mask":
-        raise ValueError(f"a shape of type {shape['shape_type']}")
-    (left, top), (right, bottom) = np.rint(shape["points"]).astype(int)
+def _mask(shape: dict[str, Place], size_hw: tuple[int, int]) -> Mask:
+    rows = [[number.number() for number in row.items()] for row in shape["points"].items()]
+    if any(len(row) != 2 or abs(row[0]) > _FARTHEST_PX or abs(row[1]) > _FARTHEST_PX for row in rows):
+        shape["points"].fail(f"points [x, y] within {_FARTHEST_PX:g} px")
+    if shape["shape_type"].value == "polygon":
+        if len(rows) < 3:
+            shape["points"].fail("three points or more")
+        return fill_centres([np.array(rows, np.float64)], size_hw)
+    if shape["shape_type"].value != "mask" or "mask" not in shape or len(rows) != 2:
+        shape["shape_type"].fail("'polygon', or 'mask' with two points and the mask")
+    (left, top), (right, bottom) = np.rint(rows).astype(int).tolist()
+    part = _picture(shape["mask"])
+    if (
+        min(left, top) < 0
+        or part.shape != (bottom - top + 1, right - left + 1)
+        or bottom >= size_hw[0]
+        or right >= size_hw[1]
+    ):
+        shape["points"].fail("the corners of the mask, in the image")
     mask = np.zeros(size_hw, bool)
-    with Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as picture:
-        mask[top : bottom + 1, left : right + 1] = np.array(picture) > 0
+    mask[top : bottom + 1, left : right + 1] = part
     return mask
+
+
+def _picture(place: Place) -> Mask:
+    try:
+        with open_picture(base64.b64decode(place.text())) as picture:
+            return np.array(picture) > 0
+    except Exception:  # noqa: BLE001 - Pillow's decoders raise whatever the broken bytes lead them to
+        place.fail("a PNG in base64")

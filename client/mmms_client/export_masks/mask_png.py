@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from mmms_client.errors import ImageReadError
+from mmms_client.picture_file import open_picture
 
 
 def read_samples(path: str | os.PathLike[str], modes: tuple[str, ...], kind: str) -> NDArray[Any]:
@@ -20,7 +20,7 @@ def read_samples(path: str | os.PathLike[str], modes: tuple[str, ...], kind: str
     """
     name = repr(os.fspath(path))
     try:
-        with Image.open(Path(path)) as picture:
+        with Path(path).open("rb") as stream, open_picture(stream) as picture:
             picture.load()
             mode, samples = picture.mode, np.array(picture)
     except FileNotFoundError as error:

@@ -11,12 +11,17 @@ import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mmms_client.annotation import MAX_SURFACES
+from mmms_client.bounded import MOST_INFLATED, check_pixels, read_npy, read_npy_header
+from mmms_client.box_mask import BoxMask
 from mmms_client.errors import ImageReadError
 from mmms_client.events import Surface
-from mmms_client.export_masks.annotated import DEFAULT, AnnotatedImage, Loss, Options, one_file_each
+from mmms_client.export_masks.annotated import DEFAULT, AnnotatedImage, BoxMasks, Loss, Options, one_file_each
 
 
 def losses(image: AnnotatedImage, options: Options = DEFAULT) -> list[Loss]:
@@ -50,17 +55,54 @@ def _encode(image: AnnotatedImage) -> bytes:
 def read_npz(path: str | os.PathLike[str]) -> AnnotatedImage:
     """Read such a file back. Raises :class:`ImageReadError`."""
     try:
-        with np.load(Path(path), allow_pickle=False) as arrays:
-            ids, masks = arrays["ids"].tolist(), arrays["masks"]
-            texts = [arrays[name].tolist() for name in ("names", "classes", "colours")]
-            name = str(arrays["image"])
+        with zipfile.ZipFile(Path(path)) as archive:
+            ids = [int(number) for number in _array(archive, "ids", "iu")]
+            texts = [[str(text) for text in _array(archive, name, "U")] for name in ("names", "classes", "colours")]
+            (name,) = _array(archive, "image", "U")
+            size, masks = _masks(archive, len(ids))
+            if len(set(ids)) < len(ids) or not all(1 <= number <= MAX_SURFACES for number in ids):
+                raise ValueError("ids that are none")
+            rows = zip(ids, *texts, strict=True)
+            surfaces = tuple(Surface(number, n, c or None, k or None) for number, n, c, k in rows)
     except FileNotFoundError as error:
         raise ImageReadError(
             f"Expected the file {os.fspath(path)!r} but got 'No such file'; check the path."
         ) from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile raises whatever the broken bytes lead it to
         raise ImageReadError(
             f"Expected {os.fspath(path)!r} to be an .npz of this project but it cannot be read; export it again."
         ) from error
-    surfaces = tuple(Surface(number, n, c or None, k or None) for number, n, c, k in zip(ids, *texts, strict=True))
-    return AnnotatedImage(name, masks.shape[1:], surfaces, dict(zip(ids, masks, strict=True)))
+    return AnnotatedImage(str(name), size, surfaces, BoxMasks(dict(zip(ids, masks, strict=True))))
+
+
+def _array(archive: zipfile.ZipFile, name: str, kinds: str) -> NDArray[Any]:
+    """A small array of one dimension at most. Raises ``ValueError``, and what ``zipfile`` raises."""
+    info = _member(archive, name)
+    with archive.open(info) as stream:
+        array = read_npy(stream, info.file_size)
+    if array.ndim > 1 or array.dtype.kind not in kinds:
+        raise ValueError(f"{array.dtype} of shape {array.shape}")
+    return array.reshape(-1)
+
+
+def _masks(archive: zipfile.ZipFile, count: int) -> tuple[tuple[int, int], list[BoxMask]]:
+    """Size (H, W) and masks, of which one at a time is whole in memory."""
+    info = _member(archive, "masks")
+    with archive.open(info) as stream:
+        shape, dtype = read_npy_header(stream)
+        if len(shape) != 3 or shape[0] != count or dtype != np.bool_:
+            raise ValueError(f"masks {dtype} of shape {shape}")
+        size = (shape[1], shape[2])
+        check_pixels(*size)
+        parts = (stream.read(size[0] * size[1]) for _ in range(count))
+        return size, [BoxMask.of(np.frombuffer(part, np.uint8).reshape(size) > 0) for part in parts]
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    """One member, of no more bytes than deflate can have made of it."""
+    info = archive.getinfo(f"{name}.npy")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError("another compression")
+    if info.file_size > info.compress_size * MOST_INFLATED:
+        raise ValueError(f"{info.file_size} bytes in {info.compress_size}")
+    return info

@@ -29,8 +29,10 @@ from mmms_client.export_masks.annotated import (
     polygon_losses,
 )
 from mmms_client.joint_mask import Mask
+from mmms_client.json_place import shown
 
 CLASSES_FILE = "data.yaml"
+_FARTHEST = 10.0  # images that a point may lie outside
 LABELS = "labels"
 _DIGITS = 8  # of a share: far less than a pixel of any image
 
@@ -88,7 +90,12 @@ def read_yolo(path: str | os.PathLike[str], image_hw: tuple[int, int], classes: 
     try:
         for row in Path(path).read_text("ascii").splitlines():
             number, *shares = row.split()
-            points = np.array(shares, np.float64).reshape(-1, 2) * (image_hw[1], image_hw[0])
+            points = np.array(shares, np.float64).reshape(-1, 2)
+            if len(points) < 3 or not (np.abs(points) <= _FARTHEST).all():
+                raise ValueError(f"a row of {len(points)} point(s), or points far outside")
+            points *= image_hw[1], image_hw[0]
+            if int(number) < 0:
+                raise ValueError(f"the class {int(number)}")
             class_name = classes[int(number)] if classes else str(int(number))
             surfaces.append(Surface(len(surfaces) + 1, class_name, class_name))
             masks[len(surfaces)] = fill_centres([np.floor(points)], image_hw)
@@ -96,6 +103,6 @@ def read_yolo(path: str | os.PathLike[str], image_hw: tuple[int, int], classes: 
         raise ImageReadError(f"Expected the file {name!r} but got {error.strerror!r}; check the path.") from error
     except (ValueError, IndexError) as error:
         raise ImageReadError(
-            f"Expected {name!r} to be YOLO segmentation labels but got {str(error)!r}; export it again."
+            f"Expected {name!r} to be YOLO segmentation labels but got {shown(str(error))}; export it again."
         ) from error
     return AnnotatedImage(Path(path).name, image_hw, tuple(surfaces), masks)

@@ -8,7 +8,6 @@ background.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,12 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmms_client.bounded import check_pixels
 from mmms_client.errors import DataError
 from mmms_client.export_masks.coco import decompress_runs
 from mmms_client.joint_mask import Mask
+from mmms_client.json_place import shown
+from mmms_client.json_text import read_json
 from mmms_client.run_length import decode_runs
 from mmms_eval.datasets.coco_polygons import fill_polygons
-from mmms_eval.datasets.paired import Card, Entry, PairedDataset, choose_split, find_root
+from mmms_eval.datasets.paired import Card, Entry, PairedDataset, choose_split, find_root, is_below
 from mmms_eval.datasets.sample import NO_SURFACE, DatasetOptions
 
 CARD = Card(
@@ -36,6 +38,9 @@ CARD = Card(
     ids={},
     label_rule="instances are the surfaces, smaller ones over larger ones; crowds are background, nothing is ignored",
 )
+
+
+_LONGEST = 200  # characters of a reason
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,7 @@ def read_instances(file: Path) -> tuple[dict[str, Picture], int]:
     Raises :class:`DataError` for a file that is missing or broken, with the expected tree.
     """
     try:
-        content = json.loads(file.read_text("utf-8"))
+        content = read_json(file)
         categories = {category["id"]: str(category["name"]) for category in content["categories"]}
         by_image: dict[int, list[Instance]] = {image["id"]: [] for image in content["images"]}
         crowds = 0
@@ -140,18 +145,26 @@ def read_instances(file: Path) -> tuple[dict[str, Picture], int]:
             instance = Instance(categories[annotation["category_id"]], annotation["segmentation"])
             by_image[annotation["image_id"]].append(instance)
         pictures = {
-            str(image["file_name"]): Picture(file, (image["height"], image["width"]), tuple(by_image[image["id"]]))
+            str(image["file_name"]): Picture(file, _size(image), tuple(by_image[image["id"]]))
             for image in sorted(content["images"], key=lambda image: str(image["file_name"]))
         }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
             f"Expected the annotations {str(file)!r} but got {_reason(error)!r}; arrange {CARD.where}."
         ) from error
     return pictures, crowds
 
 
+def _size(image: Mapping[str, Any]) -> tuple[int, int]:
+    height, width = int(image["height"]), int(image["width"])
+    check_pixels(height, width)
+    if not is_below(str(image["file_name"])):
+        raise ValueError(f"the file {shown(image['file_name'])}, which lies elsewhere")
+    return height, width
+
+
 def _reason(error: Exception) -> str:
     """What is wrong with a file, for a message."""
     if isinstance(error, KeyError):
-        return f"no {error}"
-    return getattr(error, "strerror", None) or " ".join(str(error).split())
+        return f"no {shown(error.args[0])}" if error.args else "too little"
+    return getattr(error, "strerror", None) or " ".join(str(error).split())[:_LONGEST]

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mmms_client.errors import DataError, UsageError
+from mmms_client.picture_file import open_picture
 from mmms_client.readers import read_image
 from mmms_eval.datasets.paired import Card, choose_split, find_root, need_folder
 from mmms_eval.datasets.plain_pickle import read_plain_pickle
@@ -106,14 +106,14 @@ def paint(
     try:
         coded, objects = stored
         instances, hierarchy = int(annotation["num_instance_masks"]), annotation["hierarchy"]
-        layers = [cv2.imdecode(np.asarray(layer, np.uint8).ravel(), cv2.IMREAD_UNCHANGED) for layer in coded]
+        layers = [_layer(layer) for layer in coded]
         roots = {
             int(number): (int(layer), int(local))
             for number, (layer, local) in objects.items()
             if (int(number) < instances or has_stuff) and _parent(hierarchy, number) is None
         }
         masks = {number: layers[layer] == local for number, (layer, local) in roots.items()}
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError, cv2.error) as error:
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
         raise DataError(
             f"Expected {str(file)!r} with coded layers and their objects but got {type(error).__name__}; get the "
             "original file."
@@ -129,6 +129,20 @@ def paint(
         labels[masks[number]] = number + 1
         names[number + 1] = f"object {number}" if number < instances else f"stuff {number}"
     return labels, names
+
+
+def _layer(coded: Any) -> NDArray[Any]:
+    """The picture of a layer, [H, W]. Raises ``ValueError`` for one that is none."""
+    if not (isinstance(coded, np.ndarray) and coded.dtype == np.uint8):
+        raise TypeError("a layer that is no array of bytes")
+    try:
+        with open_picture(coded.tobytes()) as picture:
+            layer = np.asarray(picture)
+    except Exception as error:  # Pillow's decoders raise whatever the broken bytes lead them to
+        raise ValueError("a layer that is no picture") from error
+    if layer.ndim != 2:
+        raise ValueError("a layer in colour")
+    return layer
 
 
 def _parent(hierarchy: Mapping[Any, Any], number: Any) -> Any:

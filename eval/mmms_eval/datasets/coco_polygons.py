@@ -15,17 +15,21 @@ from numpy.typing import NDArray
 from mmms_client.joint_mask import Mask
 
 _SCALE = 5
+_FARTHEST_PX = 10_000  # that a point may lie outside, or ten images: the outline takes memory for its length
 Ints = NDArray[np.int64]
 
 
 def fill_polygons(polygons: Sequence[Sequence[float]], size_hw: tuple[int, int]) -> Mask:
     """The union of polygons ``[x0, y0, x1, y1, ...]`` of three or more points, as a mask bool [H, W].
 
-    Coordinates are COCO's: an image of width W covers 0 to W.
+    Coordinates are COCO's: an image of width W covers 0 to W. Raises ``ValueError`` for points far outside.
     """
     mask: Mask = np.zeros(size_hw, np.bool_)
     for polygon in polygons:
-        mask |= _fill(np.asarray(polygon, np.float64).reshape(-1, 2), size_hw)
+        points = np.asarray(polygon, np.float64).reshape(-1, 2)
+        if not (np.abs(points) <= max(_FARTHEST_PX, 10 * max(size_hw))).all():
+            raise ValueError("points far outside of the image")
+        mask |= _fill(points, size_hw)
     return mask
 
 

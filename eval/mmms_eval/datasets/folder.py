@@ -15,7 +15,6 @@ lists them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,8 @@ from numpy.typing import NDArray
 
 from mmms_client.contract import ModalitySpec
 from mmms_client.errors import DataError, UsageError
+from mmms_client.json_place import Place, shown
+from mmms_client.json_text import read_json
 from mmms_client.readers import read_image, read_modality
 from mmms_client.units import UNITS_FILE, ValueRule, apply_rule, find_rule, read_rules
 from mmms_eval.datasets.labels import read_labels
@@ -147,10 +148,9 @@ def _read_names(path: Path) -> dict[int, str]:
     if not path.is_file():
         return {}
     try:
-        return {int(key): str(value) for key, value in json.loads(path.read_text("utf-8")).items()}
-    except (OSError, ValueError, AttributeError) as error:
+        return {int(key): name.text() for key, name in Place(str(path), "", read_json(path)).entries().items()}
+    except (OSError, ValueError) as error:
         raise DataError(
-            f'Expected {str(path)!r} to be JSON such as {{"1": "road"}} but got '
-            f"{' '.join(str(error).split())!r}; "
-            "correct or remove the file."
+            f'Expected {str(path)!r} to be JSON such as {{"1": "road"}} but got {shown(str(error))}; correct or remove '
+            "the file."
         ) from error

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from mmms_client.bounded import read_npy
 from mmms_client.errors import DataError
+from mmms_client.picture_file import open_picture
 from mmms_eval.datasets.sample import IGNORE, shorten
 
 _ID_MODES = ("1", "L", "P", "I;16", "I;16B", "I")  # a palette is for the eye: its indices are the ids
@@ -34,17 +36,18 @@ def read_labels(
     name = repr(os.fspath(path))
     try:
         if name.lower().endswith(".npy'"):
-            stored = np.load(path, allow_pickle=False)
+            with Path(path).open("rb") as stream:
+                stored = read_npy(stream, Path(path).stat().st_size)
             kind = f"{stored.dtype} of shape {stored.shape}"
             is_usable = stored.ndim == 2 and stored.dtype.kind in "iu"
         else:
-            with Image.open(path) as picture:
+            with Path(path).open("rb") as file, open_picture(file) as picture:
                 kind = f"a picture of mode {picture.mode}"
                 is_usable = picture.mode in _ID_MODES and picture.format != "JPEG"
                 stored = np.asarray(picture)
                 if colour_channel is not None and picture.mode in _COLOUR_MODES and picture.format != "JPEG":
                     is_usable, stored = True, stored[..., colour_channel]
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except Exception as error:  # Pillow's decoders raise whatever the broken bytes lead them to
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"Expected label file {name} but got {reason!r}; copy or export it again.") from error
     if not is_usable:

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from mmms_client.contract import ModalitySpec
 from mmms_client.errors import DataError, ImageReadError
+from mmms_client.picture_file import open_picture
 from mmms_client.readers import read_modality
 from mmms_eval.datasets.paired import (
     PUBLISHED_VAL,
@@ -95,9 +95,9 @@ class MCubeS(PairedDataset):
 def full_scale(file: Path) -> int:
     """The largest number that a grey picture can hold: 255 or 65535."""
     try:
-        with Image.open(file) as picture:
+        with file.open("rb") as stream, open_picture(stream) as picture:
             return 65535 if picture.mode.startswith("I") else 255
-    except OSError as error:
+    except Exception as error:  # Pillow's readers raise whatever the broken bytes lead them to
         raise ImageReadError(f"Expected the picture {str(file)!r} but got {str(error)!r}; copy it again.") from error
 
 

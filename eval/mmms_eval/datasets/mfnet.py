@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from mmms_client.contract import ModalitySpec
 from mmms_client.errors import DataError, ImageReadError
+from mmms_client.picture_file import open_picture
 from mmms_eval.datasets.folder import list_files
 from mmms_eval.datasets.paired import (
     PUBLISHED_VAL,
@@ -71,9 +71,9 @@ class MFNet(PairedDataset):
 def read_fourth_channel(file: Path) -> NDArray[np.float32]:
     """The alpha channel as float32 [H, W], 0 .. 255. Raises :class:`ImageReadError` if there is none."""
     try:
-        with Image.open(file) as picture:
+        with file.open("rb") as stream, open_picture(stream) as picture:
             mode, samples = picture.mode, np.asarray(picture)
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except Exception as error:  # Pillow's decoders raise whatever the broken bytes lead them to
         raise ImageReadError(
             f"Expected {str(file)!r} to be a whole image but got {' '.join(str(error).split())!r}; copy it again."
         ) from error

@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 
 from mmms_client.contract import ModalitySpec
 from mmms_client.errors import DataError, UsageError
+from mmms_client.json_place import shown
 from mmms_client.readers import read_image, read_modality
 from mmms_client.units import UNITS_FILE, ValueRule, apply_rule, read_rules
 from mmms_eval.datasets.folder import list_files
 from mmms_eval.datasets.labels import map_ids, read_labels
 from mmms_eval.datasets.sample import IGNORE, DatasetOptions, Sample, shorten
 
+_LONGEST_NAME, _LONGEST_PATH = 200, 2000  # that every file system takes
 DATA_VARIABLE = "MMMS_DATA"
 PUBLISHED_VAL = "published-val"  # the split that published code and tables call "val"
 
@@ -331,10 +333,21 @@ def read_list(card: Card, file: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "no text"
         raise DataError(f"Expected the list {str(file)!r} but got {reason!r}; arrange {card.where}.") from error
+    outside = [stem for stem in stems if not is_below(stem)]
+    if outside:
+        raise DataError(
+            f"Expected names of files below the root in {str(file)!r} but got {shown(outside[0])}; remove it."
+        )
     twice = sorted(stem for stem, times in Counter(stems).items() if times > 1)
     if twice:
         raise DataError(f"Expected each name once in {str(file)!r} but got {shorten(twice)} twice; remove the repeats.")
     return stems
+
+
+def is_below(name: str) -> bool:
+    """Whether a name from a file leads to a place below the folder that it is put after."""
+    is_short = max(len(os.fsencode(part)) for part in name.split("/")) <= _LONGEST_NAME and len(name) <= _LONGEST_PATH
+    return name.isprintable() and is_short and not name.startswith("/") and ".." not in name.split("/")
 
 
 def pair_folders(folders: Mapping[str, Path], key_prefix: str = "") -> list[Entry]:

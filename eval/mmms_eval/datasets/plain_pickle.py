@@ -7,7 +7,9 @@ included. Everything else ends in one error.
 
 from __future__ import annotations
 
+import io
 import pickle
+import pickletools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,13 @@ from numpy.typing import NDArray
 from mmms_client.errors import DataError
 
 _LARGEST_BYTES = 2**31
+_LINE = 1000  # stands for "to the end of the line"
+_COUNTED = {-1: _LINE, -2: -1, -3: -4, -4: -4, -5: -8}  # of ``pickletools``: bytes of the number before an argument
+# code of an instruction -> bytes of its argument; negative: bytes of a number that says how many follow
+_LENGTHS = {
+    ord(op.code): op.arg.n if op.arg.n >= 0 else _COUNTED[op.arg.n] for op in pickletools.opcodes if op.arg is not None
+}
+_LONG_PUT, _PAIRS = ord("r"), b"ci"  # the latter have two lines
 
 
 class _ByteType:
@@ -119,8 +128,9 @@ def read_plain_pickle(path: Path) -> Any:
     try:
         if path.stat().st_size > _LARGEST_BYTES:
             raise pickle.UnpicklingError("more than 2 GiB")
-        with path.open("rb") as stream:
-            return _plain(_PlainUnpickler(stream).load())
+        data = path.read_bytes()
+        _check_sizes(data)
+        return _plain(_PlainUnpickler(io.BytesIO(data)).load(), {})
     except OSError as error:
         raise DataError(f"Expected {str(path)!r} but got {error.strerror!r}; get the original file.") from error
     except Exception as error:  # a broken pickle can raise anything
@@ -131,16 +141,46 @@ def read_plain_pickle(path: Path) -> Any:
         ) from error
 
 
-def _plain(value: Any) -> Any:
-    """Stand-ins replaced by what they hold."""
+def _check_sizes(data: bytes) -> None:
+    """Raise unless each part of a pickle is as long as it declares, and objects are remembered under small numbers.
+
+    ``pickle`` takes memory for what is declared before it looks.
+    """
+    at, count, last = 0, 0, len(data)
+    while at < last:
+        length = _LENGTHS.get(data[at], 0)
+        at += 1
+        count += 1
+        if length == _LINE:
+            for _ in range(2 if data[at - 1] in _PAIRS else 1):
+                at = data.find(b"\n", at) + 1 or last + 1
+        elif length < 0:  # as many bytes for a number, and then as many bytes as the number says
+            at += int.from_bytes(data[at : at - length], "little") - length
+        else:
+            if data[at - 1] == _LONG_PUT and int.from_bytes(data[at : at + 4], "little") > count:
+                raise pickle.UnpicklingError("an object that is remembered under too large a number")
+            at += length
+        if data[at - 1 : at] == pickle.STOP and length == 0:
+            return
+    raise pickle.UnpicklingError("a part that is longer than the file, or no end")
+
+
+def _plain(value: Any, seen: dict[int, Any]) -> Any:
+    """Stand-ins replaced by what they hold, each object once: a few lists in each other can be gigabytes otherwise."""
     if isinstance(value, _Bytes):
         if value.values is None:
             raise pickle.UnpicklingError("an array without a state")
         return value.values
-    if isinstance(value, dict):
-        return {_plain(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_plain(v) for v in value)
+    if isinstance(value, (dict, list, tuple)):
+        if id(value) not in seen:
+            seen[id(value)] = _open(value, seen)
+        return seen[id(value)]
     if isinstance(value, (_Call, _ByteType)):
         raise pickle.UnpicklingError("a function")
     return value
+
+
+def _open(value: Any, seen: dict[int, Any]) -> Any:
+    if isinstance(value, dict):
+        return {_plain(k, seen): _plain(v, seen) for k, v in value.items()}
+    return type(value)(_plain(v, seen) for v in value)

@@ -6,12 +6,15 @@ are MATLAB files; reading them takes SciPy.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmms_client.errors import DataError, UsageError
+from mmms_client.json_place import shown
+from mmms_eval.datasets.mat_sizes import checked_bytes
 from mmms_eval.datasets.paired import Card, Entry, PairedDataset, choose_split, find_root, read_list
 from mmms_eval.datasets.sample import DatasetOptions
 
@@ -46,13 +49,13 @@ def read_instances(file: Path) -> NDArray[np.int32]:
     except ImportError as error:
         raise UsageError("Expected SciPy to read SBD's .mat files but got none; run: pip install scipy") from error
     try:
-        instances = np.asarray(loadmat(file)["GTinst"][0][0][0])
+        instances = np.asarray(loadmat(io.BytesIO(checked_bytes(file.read_bytes())))["GTinst"][0][0][0])
         if instances.ndim != 2 or instances.dtype.kind not in "iu":
             raise ValueError(f"{instances.dtype} of shape {instances.shape}")
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+    except Exception as error:  # SciPy raises whatever the broken bytes lead it to
+        reason = shown(" ".join(str(error).split()) or type(error).__name__)
         raise DataError(
-            f"Expected {str(file)!r} to hold GTinst with an instance map but got {reason!r}; copy it again."
+            f"Expected {str(file)!r} to hold GTinst with an instance map but got {reason}; copy it again."
         ) from error
     return instances.astype(np.int32)
 
