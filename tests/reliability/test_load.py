@@ -31,6 +31,8 @@ SESSIONS, SECONDS = (int(part) for part in os.environ.get("MMMS_LOAD", "10:8").s
 IS_LONG = SECONDS >= 120  # before that, memory has not settled and says nothing
 WARM_UP = 0.3  # share of the time
 MOST_GROWTH = 0.05
+CACHE_BYTES = 64 << 20
+CACHED_IMAGES = CACHE_BYTES // contract_of().features.size_bytes + 1
 PROGRAM = Path(__file__).with_name("load_client.py")
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -131,11 +133,12 @@ class Load:
 def test_many_sessions_cost_no_error_and_leave_nothing_behind(
     server_extra: None, tmp_path: Path, figures: Callable[..., None]
 ) -> None:
-    # a cache that is full before the warm-up is over: what grows after that is a leak
-    arguments = ["--cache-config=local,size=67108864"]
+    # a small cache, full before the clients come: what grows after that is a leak
+    arguments = [f"--cache-config=local,size={CACHE_BYTES}"]
     with ServerProcess(REPOSITORY, tmp_path / "log", arguments) as server:
-        with TritonPredictor.connect(server.url) as predictor:
-            predictor.encode(np.zeros((40, 50, 3), np.uint8))
+        with TritonPredictor.connect(server.url, "ensemble", 120.0) as predictor:
+            for shade in range(CACHED_IMAGES if IS_LONG else 1):
+                predictor.encode(np.full((40, 50, 3), shade, np.uint8))
         assert server.process is not None
         files, held = open_files(family(server.process.pid)), regions(family(server.process.pid))
         assert len(held) >= 3, "the server shares memory with its stages"
