@@ -41,7 +41,7 @@ from mmms_server.process import ServerProcess
 from served_repositories import REPOSITORY
 
 STREET = REPOSITORY.parent / "samples" / "street"
-KILLS = int(os.environ.get("MMMS_KILLS", "6"))
+KILLS = int(os.environ.get("MMMS_KILLS", "4"))
 SEED = int(os.environ.get("MMMS_SEED", "0"))
 DEADLINE_S = 120.0
 PATIENCE_S = 120.0  # of the sessions; the server is started again at once, but the machine may be busy
