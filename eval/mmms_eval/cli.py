@@ -100,7 +100,7 @@ def bench(
     check_output(options["json_file"])
     check_output(options["html_file"], "--html")
     endpoint = Endpoint.parse(url, ca, token_file)
-    with TritonPredictor.connect(endpoint, features, deadline, patience) as predictor:
+    with TritonPredictor.connect(endpoint, features=features, deadline_s=deadline, patience_s=patience) as predictor:
         dataset = open_dataset(dataset_name, options, protocol, predictor.contract)
         run(predictor, lambda: predictor.description, dataset, protocol, options)
 

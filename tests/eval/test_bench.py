@@ -48,7 +48,9 @@ def invoke(*arguments: str) -> str:
 
 def test_a_run_prints_the_table_and_how_it_was_made(connected: list[dict[str, Any]]) -> None:
     output = invoke()
-    assert connected == [{"url": Endpoint("localhost:8001"), "features": "auto", "deadline_s": 30.0}]
+    assert connected == [
+        {"url": Endpoint("localhost:8001"), "features": "auto", "deadline_s": 30.0, "patience_s": 300.0}
+    ]
     assert f"first_seed {FIRST_HELD_OUT_SEED}" in output
     assert "N_max 3, mask p > 0.5, NoCMS (80,70)" in output
     assert "used: thermal" in output
@@ -62,7 +64,7 @@ def test_options_and_environment_reach_the_server(
 ) -> None:
     monkeypatch.setenv("TRITON_URL", "gpu:9001")
     invoke("--features", "plain", "--deadline", "5")
-    assert connected == [{"url": Endpoint("gpu:9001"), "features": "plain", "deadline_s": 5.0}]
+    assert connected == [{"url": Endpoint("gpu:9001"), "features": "plain", "deadline_s": 5.0, "patience_s": 300.0}]
 
 
 def test_the_json_file_holds_everything_and_is_deterministic(connected: list[dict[str, Any]], tmp_path: Path) -> None:
