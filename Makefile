@@ -90,6 +90,7 @@ export: $(VENV)/.dev-stamp ## CHECKPOINT, TARGET, RESOLUTION, OUT: write a model
 PAPER := build/perf-mmms_dinov2_b14
 perf: $(VENV)/.dev-stamp $(PAPER)+0 $(PAPER)+1 $(PAPER)+2 $(PAPER)+3 ## Latency and throughput of nano, the paper's size and rivals, into docs/performance.md
 	$(BIN)/mmms-perf model_repository $(PAPER)+1 --also $(PAPER)+0 --also $(PAPER)+2 --also $(PAPER)+3 --rivals \
+		--trained checkpoints/nano.safetensors \
 		--json build/perf.json --page docs/performance.md
 
 $(PAPER)+0: MODALITIES :=

@@ -24,6 +24,7 @@ from mmms_client.triton_predictor import ENSEMBLE, TritonPredictor
 from mmms_export.manifest import device_name, installed_versions
 from mmms_export.perf import ways
 from mmms_export.perf.bench_rate import measure_bench
+from mmms_export.perf.fidelity import fidelity_facts
 from mmms_export.perf.load import measure_beside_encodes, measure_sessions
 from mmms_export.perf.profile import profile_facts
 from mmms_export.perf.resources import first_byte_fact, memory_facts, started, wire_facts
@@ -31,7 +32,7 @@ from mmms_export.perf.rows import Fact, Row, table
 from mmms_export.perf.workload import SIZE_HW
 
 # Images of one part of a run are never those of another: the server would have them in its cache.
-_LOAD, _BENCH, _WIRE = 10_000, 20_000, 30_000
+_LOAD, _BENCH, _WIRE, _FIDELITY = 10_000, 20_000, 30_000, 40_000
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,6 +47,16 @@ _LOAD, _BENCH, _WIRE = 10_000, 20_000, 30_000
 @click.option("--clicks", default=12, show_default=True, type=click.IntRange(1), help="Clicks on each image.")
 @click.option("--sessions", default="1,4,16,64", show_default=True, help="Annotators at once; empty for none.")
 @click.option("--bench-images", default=3, show_default=True, type=click.IntRange(0), help="Images of the bench run.")
+@click.option(
+    "--trained",
+    type=click.Path(path_type=Path, exists=True),
+    default=None,
+    help="Checkpoint of the first repository: compare its masks and NoC with those of eager PyTorch, too.",
+)
+@click.option("--trained-clicks", default=200, show_default=True, type=click.IntRange(1), help="Masks to compare.")
+@click.option(
+    "--trained-images", default=3, show_default=True, type=click.IntRange(0), help="Images to compare NoC on."
+)
 @click.option("--rivals/--no-rivals", default=False, help="Measure SAM-B and a SimpleClick-B-sized network as well.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), default=None, help="Write everything here.")
 @click.option(
@@ -61,6 +72,9 @@ def perf(
     clicks: int,
     sessions: str,
     bench_images: int,
+    trained: Path | None,
+    trained_clicks: int,
+    trained_images: int,
     rivals: bool,
     json_file: Path | None,
     page: Path | None,
@@ -72,6 +86,8 @@ def perf(
     for repository in repositories:
         click.echo(f"measuring {repository}", err=True)
         measure(repository, images, clicks, annotators, bench_images, rows, facts)
+    if trained is not None:
+        measure_fidelity(repositories[0], trained, trained_clicks, trained_images, facts)
     for repository in also:
         click.echo(f"measuring {repository}", err=True)
         measure_briefly(repository, max(2, images // 2), clicks, rows)
@@ -130,6 +146,16 @@ def measure(
             first += count
         if sessions:
             rows.append(asyncio.run(measure_beside_encodes(server.url, name, clicks, first, images)))
+
+
+def measure_fidelity(repository: Path, checkpoint: Path, clicks: int, images: int, facts: list[Fact]) -> None:
+    """Whether the served network answers as its checkpoint does in eager PyTorch."""
+    name = ways.label(ways.read_contract(repository))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        server = stack.enter_context(started(repository, folder / "log", [], name))
+        (predictor,) = ways.served(server.url, stack, (ENSEMBLE,)).values()
+        facts += fidelity_facts(name, predictor, checkpoint, clicks, images, _FIDELITY)
 
 
 def measure_briefly(repository: Path, images: int, clicks: int, rows: list[Row]) -> None:

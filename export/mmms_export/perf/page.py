@@ -9,6 +9,7 @@ from typing import Any
 
 from mmms_client.errors import DataError
 from mmms_client.files import write_text_atomically
+from mmms_export.perf.fidelity import MEAN_IOU, NOC_DIFFERENCE
 from mmms_export.perf.load import ENCODING
 from mmms_export.perf.rows import HEAD, Fact, Row, cells
 from mmms_export.perf.ways import EAGER, IN_PROCESS
@@ -58,11 +59,24 @@ TARGETS = (
         "paper size: `bench` keeps this share of the engine's rate in process",
         lambda _, f: f[PAPER_SIZE, "bench: share of the engine's rate in process"], 75.0, False, "%",
     ),
+    Target("nano: mean IoU of masks with eager PyTorch fp32", lambda _, f: _mean_iou(f), 0.998, False, ""),
+    Target(
+        "nano: NoC@90 of the synthetic bench, away from that of eager PyTorch fp32",
+        lambda _, f: f[NANO, NOC_DIFFERENCE], 0.02, True, "clicks",
+    ),
 )  # fmt: skip
 
 
 def _ratio(rows: Mapping[tuple[str, str, str], Row], model: str, what: str, above: str, below: str) -> float:
     return rows[model, what, above].p50_ms / rows[model, what, below].p50_ms
+
+
+def _mean_iou(facts: Mapping[tuple[str, str], float]) -> float:
+    """Whatever the number of clicks, which its name says. Raises :class:`KeyError`."""
+    for (model, what), value in facts.items():
+        if model == NANO and what.startswith(MEAN_IOU):
+            return value
+    raise KeyError(MEAN_IOU)
 
 
 def _slowdown(rows: Mapping[tuple[str, str, str], Row], model: str) -> float:
