@@ -85,6 +85,25 @@ def test_typing_a_name_is_no_shortcut(screen: Screen) -> None:
     assert screen.js("return document.activeElement.id") == "canvas"
 
 
+def test_f2_writes_over_the_name_from_the_list_and_before_anything_is_drawn(screen: Screen) -> None:
+    screen.click(240, 420)
+    screen.keys("f")
+    screen.click(60, 60)
+    chosen = """
+    const field = document.getElementById("surface-name");
+    return [document.activeElement === field, field.value, field.selectionStart, field.selectionEnd];
+    """
+    names = {number: screen.surface(number)["name"] for number in (1, 2)}
+    for number, place in ((1, "#canvas"), (2, "#surfaces")):
+        script = f"""
+        document.getElementById("canvas").focus();
+        app.state.activate({number});
+        const key = new KeyboardEvent("keydown", {{ key: "F2", bubbles: true, cancelable: true }});
+        document.querySelector("{place}").dispatchEvent(key);
+        """
+        assert screen.js(script + chosen) == [True, names[number], 0, len(names[number])]
+
+
 def test_f6_goes_round_and_every_control_has_a_name(screen: Screen) -> None:
     script = """
     return ["tools", "tabs", "panel", "stage"].find((id) =>

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -203,7 +204,6 @@ def with_clicks(*clicks: tuple[float, float]) -> list:
             "localhost:8001.",
         ),
         (["--threshold", "2"], 2, "Invalid value for '--threshold': 2.0 is not in the range 0<x<1."),
-        (["--nope"], 2, "No such option"),
         (
             ["-m", "thermal=none.png"],
             1,
@@ -221,6 +221,13 @@ def test_bad_options(folder, capsys, arguments, code, message) -> None:
     found, out, err = annotate(capsys, *arguments)
     assert err == f"mmms-client: error: {message.replace('{cwd!r}', repr(str(folder)))}\n"
     assert (found, out) == (code, "") and not (folder / "out").exists()
+
+
+def test_an_unknown_option_is_named(folder, capsys) -> None:
+    """In the words of the installed version of click."""
+    found, out, err = annotate(capsys, "--nope")
+    assert re.fullmatch(r"mmms-client: error: No such option:? '?--nope'?\.?\n", err)
+    assert (found, out) == (2, "") and not (folder / "out").exists()
 
 
 @pytest.mark.parametrize(

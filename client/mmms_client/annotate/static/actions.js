@@ -1,6 +1,6 @@
 /** Everything that a key can do. Titles are what the help shows. */
 
-import { byId } from "./dom.js";
+import { startRename } from "./surface_card.js";
 import { LAYOUTS, RGB } from "./layout.js";
 
 /**
@@ -62,7 +62,7 @@ function surfaceActions(app) {
     ["previous-surface", "Previous surface", ["Shift+Tab"], () => surfaces.cycle(-1), "canvas"],
     ["pick", "Choose the surface under the cursor", ["S"], () => commands.choose((scene.cursor && state.labels?.at(...scene.cursor)) || null)],
     ["go-to", "Show the surface", ["Shift+F"], active((s) => app.goTo(s.id))],
-    ["rename", "Rename the surface", ["F2"], active(() => byId("surface-name").select())],
+    ["rename", "Rename the surface", ["F2"], active(() => startRename(state))],
     ["lock", "Lock or unlock the surface", ["K"], active((s) => void commands.update(s.id, { locked: !s.locked }))],
     ["visible", "Hide or show the surface", ["Shift+I"], active((s) => void commands.update(s.id, { visible: !s.visible }))],
     ["raise", "Move the surface up in the list", ["Ctrl+Up"], active((s) => void commands.move(s.id, -1))],

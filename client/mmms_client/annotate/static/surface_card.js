@@ -3,6 +3,18 @@
 import { isDamaged } from "./state.js";
 import { button, byId, icon, make } from "./dom.js";
 
+/**
+ * Begin to write over the name of the surface that is worked on, also before the card was drawn again for it.
+ * @param {import("./state.js").State} state
+ */
+export function startRename({ active }) {
+  if (!active) return;
+  const name = /** @type {HTMLInputElement} */ (byId("surface-name"));
+  Object.assign(name, { disabled: false, value: active.name });
+  name.focus();
+  name.select();
+}
+
 export class SurfaceCard {
   /**
    * @param {HTMLElement} box @param {import("./state.js").State} state @param {import("./commands.js").Commands} commands

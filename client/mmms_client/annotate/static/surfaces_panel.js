@@ -2,7 +2,7 @@
 
 import { byId, icon, make } from "./dom.js";
 import { isDamaged } from "./state.js";
-import { SurfaceCard } from "./surface_card.js";
+import { SurfaceCard, startRename } from "./surface_card.js";
 import { VirtualList } from "./virtual_list.js";
 
 const ROW_PX = 36;
@@ -87,7 +87,7 @@ export class SurfacesPanel {
   /** @param {KeyboardEvent} event @param {import("./state.js").Surface} surface */
   press(event, surface) {
     if (event.key === "Enter") this.goTo(surface.id);
-    else if (event.key === "F2") byId("surface-name").focus();
+    else if (event.key === "F2") startRename(this.state);
     else return;
     event.preventDefault();
     event.stopPropagation();
