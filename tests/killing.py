@@ -125,9 +125,9 @@ def drafts(folder: Path) -> list[Path]:
 
 # The bench ----------------------------------------------------------------------------------------------
 def bench_command(url: str, images: int, json_file: Path, *more: str) -> list[str]:
-    data = ["--dataset", "synthetic", "--images", str(images), "--size", "128", "--min-area", "150"]
+    data = ["--dataset", "synthetic", "--images", str(images), "--size", "128", "--min-area", "600"]
     command = [sys.executable, "-m", "mmms_client", "bench", *data]
-    return [*command, "--n-max", "5", "--url", url, "--json", str(json_file), "--deadline", "120", *more]
+    return [*command, "--n-max", "2", "--url", url, "--json", str(json_file), "--deadline", "120", *more]
 
 
 def finished_images(json_file: Path) -> int:

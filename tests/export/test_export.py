@@ -156,6 +156,7 @@ def test_wrong_signature_is_refused(source, exported: Path) -> None:  # type: ig
         check_signature(model, spec)
 
 
+@pytest.mark.slow
 def test_same_weights_give_the_same_files(source, exported: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     export(source, Target("onnxruntime", "fp32"), SIDE, tmp_path, lambda _: None)
     for path in exported.rglob("*"):
@@ -220,7 +221,9 @@ def test_command_line_errors_are_one_line(arguments: list[str], code: int, messa
 
 # TensorRT
 # ---------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("stage", STAGE_NAMES)
+@pytest.mark.parametrize(
+    "stage", [pytest.param(stage, marks=[] if stage == "csnet" else pytest.mark.slow) for stage in STAGE_NAMES]
+)
 def test_tensorrt_rtx_parses_and_builds_nano(stage: str) -> None:
     pytest.importorskip("tensorrt_rtx")
     nano = load_source(None, preset("nano"), 448, None, random_weights=True)

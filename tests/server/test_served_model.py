@@ -299,7 +299,9 @@ def changed_server(server_extra: None, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_contract_of_another_version(changed_server: ServerProcess) -> None:
-    with pytest.raises(ContractError, match=r"contract version 2 at .* but got version 0; export the checkpoint again"):
+    with pytest.raises(
+        ContractError, match=r"contract version 2 at .* but got version '0'; export the checkpoint again"
+    ):
         TritonPredictor.connect(changed_server.url)
     assert run_doctor(changed_server.url, 5.0, lambda _: None) == 1
 
