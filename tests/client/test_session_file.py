@@ -270,6 +270,7 @@ def test_whatever_stands_anywhere_the_reader_and_the_schema_agree(value, data) -
 
 CLICKS = st.builds(Click, st.floats(-0.5, 63.5), st.floats(-0.5, 47.5), st.booleans())
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
+PATHS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
 
 
 @st.composite
@@ -293,7 +294,7 @@ def documents(draw) -> SessionDocument:
     matrix = homography(np.array([[1.5, 0.1, 3], [0, 1, 0], [1e-4, 0, 1]]))
     alignments = draw(st.dictionaries(st.sampled_from(["thermal", "depth"]), st.sampled_from([Alignment(), matrix])))
     region = draw(st.none() | st.just(Region(3, 4, 30, 20)))
-    path = draw(TEXTS.filter(bool))
+    path = draw(PATHS)
     return SessionDocument(path, (48, 64), surfaces, tuple(visits), {"thermal": path}, alignments, classes, region)
 
 
