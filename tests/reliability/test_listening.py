@@ -6,6 +6,7 @@ import ipaddress
 import os
 import re
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,24 +18,33 @@ STREET = Path(__file__).resolve().parents[2] / "samples" / "street"
 _LISTENING = "0A"  # state in /proc/net/tcp
 
 
+ENDED = (FileNotFoundError, ProcessLookupError)  # what is read of a thread or process that has just ended
+
+
 def family_of(pid: int) -> set[int]:
     """A process, and all that it started."""
     found = {pid}
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found |= family_of(int(child))
+    for task in entries(Path(f"/proc/{pid}/task")):
+        with suppress(*ENDED):
+            for child in (task / "children").read_text().split():
+                found |= family_of(int(child))
     return found
+
+
+def entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except ENDED:
+        return []
 
 
 def listening(pid: int) -> set[tuple[str, int]]:
     """The addresses and TCP ports at which a process or a child of it takes connections."""
     sockets = set()
     for member in family_of(pid):
-        for handle in Path(f"/proc/{member}/fd").iterdir():
-            try:
+        for handle in entries(Path(f"/proc/{member}/fd")):
+            with suppress(*ENDED):
                 sockets |= set(re.findall(r"socket:\[(\d+)\]", str(handle.readlink())))
-            except FileNotFoundError:  # closed meanwhile
-                continue
     found = set()
     for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         lines = Path(f"/proc/{pid}/net/{table}")
