@@ -28,14 +28,8 @@ def test_perf_measures_every_way_and_prints_the_hit_ratio(server_extra: None, tm
     page.write_text(f"before\n\n{BEGIN}\nold numbers\n{END}\n\nafter\n")
     command = [sys.executable, "-c", "from mmms_export.perf import main; main()", str(ROOT / "model_repository")]
     command += ["--images", "2", "--clicks", "2", "--sessions", "1,3", "--bench-images", "1"]
-    command += [
-        "--trained",
-        str(ROOT / "checkpoints" / "nano.safetensors"),
-        "--trained-clicks",
-        "12",
-        "--trained-images",
-        "0",
-    ]
+    command += ["--trained", str(ROOT / "checkpoints" / "nano.safetensors")]
+    command += ["--trained-clicks", "4", "--trained-images", "0"]
     done = subprocess.run(
         [*command, "--json", str(out), "--page", str(page)], capture_output=True, text=True, timeout=280
     )
