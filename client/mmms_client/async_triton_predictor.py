@@ -15,7 +15,6 @@ from mmms_client.contract import ModelContract
 from mmms_client.endpoint import Endpoint
 from mmms_client.errors import (
     DeadlineError,
-    ModelNotReadyError,
     ModelReplacedError,
     ServerBusyError,
     ServerUnreachableError,
@@ -35,7 +34,7 @@ from mmms_client.triton_predictor import (
     parse_contract,
     read_contract,
 )
-from mmms_client.waiting import PATIENCE_S, Waits
+from mmms_client.waiting import PATIENCE_S, WAITED_FOR, Waits
 
 # A server that was told to stop denies its models for seconds before its port closes and a proxy takes another one.
 # They were there when the contract was read.
@@ -175,7 +174,7 @@ class AsyncTritonPredictor:
                     model, tensors, ("mask",), payload.prepared, self.deadline_s, encoded.image_key, self._version
                 )
                 return to_probabilities(checked(answer["mask"], self._contract.mask, model, self.transport.url))
-            except (ServerUnreachableError, ModelNotReadyError, ServerBusyError) as error:
+            except WAITED_FOR as error:
                 is_gone = isinstance(error, ServerUnreachableError)
                 wait_s = waits.next_s()
                 if wait_s is None or (is_gone and not self.patience_s):
@@ -187,7 +186,7 @@ class AsyncTritonPredictor:
     async def _look(self, model: str) -> None:
         """Before a request is sent again: raise if another model is there now."""
         url = self.transport.url
-        with contextlib.suppress(ServerUnreachableError, ModelNotReadyError, ServerBusyError, DeadlineError):
+        with contextlib.suppress(*WAITED_FOR, DeadlineError):
             now = parse_contract(await self.transport.configuration(model), url, model)
             check_not_replaced(self._contract, now, url)
 

@@ -28,6 +28,11 @@ at the seam where they appear, with the cause kept.
 from __future__ import annotations
 
 
+def printable(text: str) -> str:
+    """A text on one line, without what a terminal would take for an order: names and answers may come from anybody."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
+
+
 class MMMSError(Exception):
     """Root of all errors raised on purpose by this project. ``exit_code`` is what a command exits with."""
 

@@ -43,10 +43,7 @@ class Place:
     def fields(self, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Place]:
         """The fields of an object. A missing one and one of an unknown name are errors."""
         known = (*required, *optional)
-        entries = self.entries()
-        for name in required:
-            if name not in entries:
-                replace(self, path=self._sub(name), value=None).fail("given")
+        entries = self.having(*required)
         for name, place in entries.items():
             if name not in known:
                 near = difflib.get_close_matches(name[:_LONGEST], known, 1, 0.0)[0]

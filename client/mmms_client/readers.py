@@ -60,9 +60,8 @@ def read_image(path: str | os.PathLike[str], notes: list[str] | None = None) -> 
         samples = samples[..., None]
     if samples.ndim != 3 or samples.shape[2] not in (1, 2, 3, 4):
         raise ImageReadError(
-            f"Expected image {_name(path)} to be height x width x 3 but got an array of shape "
-            f"{samples.shape}; "
-            "save it as RGB."
+            f"Expected image {_name(path)} to be height x width x 3 but got an array of shape {samples.shape}; save it "
+            "as RGB."
         )
     samples = samples[..., :3] if samples.shape[2] >= 3 else np.repeat(samples[..., :1], 3, axis=2)
     if samples.dtype == np.bool_:
@@ -102,8 +101,7 @@ def read_modality(
     samples = raw.samples
     if raw.bits > samples.dtype.itemsize * 8:
         raise ImageReadError(
-            f"Expected modality file {_name(path)} with one 16-bit channel or 8-bit colour but got "
-            f"{raw.bits}-bit "
+            f"Expected modality file {_name(path)} with one 16-bit channel or 8-bit colour but got {raw.bits}-bit "
             "colour, of which only 8 bits can be read; save it as .npy."
         )
     if samples.ndim not in (2, 3) or samples.size == 0 or samples.dtype.kind not in "biuf":

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmms_client.contract import TensorSpec
-from mmms_client.errors import ContractError
+from mmms_client.errors import ContractError, printable
 
 _MOST_BATCH = 8
 _LONGEST_TEXT = 600
@@ -18,8 +18,7 @@ Port = tuple[str, tuple[int, ...]]  # Triton's name of a dtype, and the shape wi
 
 def said(text: str) -> str:
     """What a server says, as one line of our messages: short, and nothing in it that a terminal would obey."""
-    line = " ".join(text.split())[:_LONGEST_TEXT]
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+    return printable(" ".join(text.split())[:_LONGEST_TEXT])
 
 
 def parameters_of(configuration: Mapping[str, Any]) -> dict[str, str]:

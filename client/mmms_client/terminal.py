@@ -8,14 +8,9 @@ from typing import Any
 
 import click
 
-from mmms_client.errors import MMMSError
+from mmms_client.errors import MMMSError, printable
 
 INTERRUPTED = 130  # what shells give a command that was ended by Ctrl+C
-
-
-def printable(text: str) -> str:
-    """A text on one line, without what a terminal would take for an order: names and answers may come from anybody."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
 
 
 def run_command(

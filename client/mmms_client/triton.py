@@ -325,8 +325,7 @@ def read_outputs(answer: grpcclient.InferResult, names: Sequence[str], model: st
 def empty_output(model: str, name: str) -> ServerError:
     return ServerError(
         f"Expected bytes in output {name!r} of model {model!r} but got none; the python backend's stub was built for "
-        "NumPy 1: "
-        "install numpy<2 in the environment that the server runs in."
+        "NumPy 1: install numpy<2 in the environment that the server runs in."
     )
 
 
@@ -375,8 +374,7 @@ def translate(error: InferenceServerException, url: str, model: str | None, time
     if any(said in text for said in _NO_MODEL):
         what = "the server" if model is None else f"model {model!r}"
         return ModelNotReadyError(
-            f"Expected {what} to be ready at {url} but the server says: {text}; look at the server's log, "
-            "then run "
+            f"Expected {what} to be ready at {url} but the server says: {text}; look at the server's log, then run "
             "`mmms-client doctor`."
         )
     refusal = _refusal(status, text, url)
@@ -385,8 +383,7 @@ def translate(error: InferenceServerException, url: str, model: str | None, time
     if "UNAVAILABLE" in status:
         return ServerUnreachableError(
             f"Expected a Triton server at {url} but nothing answers there; start one with: tritonserver "
-            "--model-repository "
-            "model_repository, or give its gRPC address with --url."
+            "--model-repository model_repository, or give its gRPC address with --url."
         )
     if "UNIMPLEMENTED" in status:
         return ContractError(

@@ -35,8 +35,6 @@ from mmms_client.errors import (
     ModelNotReadyError,
     ModelReplacedError,
     RegionLostError,
-    ServerBusyError,
-    ServerUnreachableError,
     SessionFormatError,
     UsageError,
 )
@@ -47,7 +45,7 @@ from mmms_client.predictor import Encoded, Modalities, click_inputs, image_key, 
 from mmms_client.server_answers import checked, parameters_of, ports_of
 from mmms_client.transport import InRegion, SharedRegion, Transport, served_version
 from mmms_client.triton import AsyncTritonTransport, TritonTransport
-from mmms_client.waiting import PATIENCE_S, patiently
+from mmms_client.waiting import PATIENCE_S, WAITED_FOR, patiently
 
 ENSEMBLE, SHARED_MEMORY, PLAIN, AUTO = "ensemble", "shared-memory", "plain", "auto"
 FEATURE_PATHS = (AUTO, ENSEMBLE, SHARED_MEMORY, PLAIN)
@@ -79,8 +77,7 @@ def read_contract(transport: Transport) -> ModelContract:
                 return parse_contract(configuration, transport.url, "csnet")
         raise ModelNotReadyError(
             f"Expected model 'mmms' to be ready at {transport.url} but it is not; look at the server's log, and that "
-            "it was "
-            "started with the model repository that `make export` wrote."
+            "it was started with the model repository that `make export` wrote."
         )
     return parse_contract(transport.configuration("mmms"), transport.url)
 
@@ -93,8 +90,7 @@ def parse_contract(configuration: Mapping[str, Any], url: str, model: str = "mmm
         found = f"version {shown(version)}" if version else "a model without one"
         raise ContractError(
             f"Expected contract version {CONTRACT_VERSION} at {url} but got {found}; export the checkpoint again with "
-            "this "
-            "version, or install the client that fits the server."
+            "this version, or install the client that fits the server."
         )
     try:
         contract = ModelContract.from_parameters(parameters)
@@ -115,8 +111,7 @@ def parse_contract(configuration: Mapping[str, Any], url: str, model: str = "mmm
         odd = sorted(name for name in {*served, *expected} if served.get(name) != expected.get(name))[0]
         raise ContractError(
             f"Expected input {shown(odd)} of model {model!r} at {url} to be {expected.get(odd)} but the server has "
-            f"{shown(served.get(odd))}; "
-            "its configuration was edited by hand: export it again."
+            f"{shown(served.get(odd))}; its configuration was edited by hand: export it again."
         )
     return contract
 
@@ -285,7 +280,7 @@ class TritonPredictor:
 
     def _look(self) -> None:
         """Before a request is sent again: raise if another model is there now."""
-        with contextlib.suppress(ServerUnreachableError, ModelNotReadyError, ServerBusyError, DeadlineError):
+        with contextlib.suppress(*WAITED_FOR, DeadlineError):
             check_not_replaced(self._contract, read_contract(self.transport), self.transport.url)
 
     def _fill_cache(self, frame: Frame, prepared: Any, key: str) -> None:
@@ -336,8 +331,8 @@ class TritonPredictor:
         if region is None:
             raise UsageError(
                 f"Expected the server at {self.transport.url} to take shared memory but it does not; it must run on "
-                "this host, "
-                "and newer servers need --allow-client-shm=true. Otherwise take --features ensemble or plain."
+                "this host, and newer servers need --allow-client-shm=true. Otherwise take --features ensemble or "
+                "plain."
             )
         self._regions.add(region)
         place = InRegion(region, spec.dtype, (1, *spec.shape))

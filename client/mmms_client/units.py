@@ -90,9 +90,8 @@ def parse_scale(text: str) -> tuple[str, ValueRule]:
             raise ValueError(text)
     except ValueError as error:
         raise UsageError(
-            f"Expected --scale {SCALE_FORM} with numbers (FACTOR not 0, INVALID may be nan) but got "
-            f"{text!r}; write for "
-            "example --scale depth=0.001 or --scale depth=0.001:0:0."
+            f"Expected --scale {SCALE_FORM} with numbers (FACTOR not 0, INVALID may be nan) but got {text!r}; write "
+            "for example --scale depth=0.001 or --scale depth=0.001:0:0."
         ) from error
     return name, rule
 

@@ -271,9 +271,8 @@ def check_output(path: Path | None, option: str = "--json") -> None:
     folder = path.resolve().parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise OutputError(
-            f"Expected {option} with a file in a folder that can be written but got {str(path)!r}; create the "
-            "folder or "
-            "choose another file."
+            f"Expected {option} with a file in a folder that can be written but got {str(path)!r}; create the folder "
+            "or choose another file."
         )
 
 

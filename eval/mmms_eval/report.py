@@ -112,9 +112,8 @@ def remarks(evaluation: Evaluation) -> list[str]:
         )
     if summary.damaged_percent > 0:
         lines.append(
-            f"{summary.damaged_percent:.1f} % of the surfaces were at IoU {at} when left and lost it to "
-            "later visits of others ("
-            f"{summary.failed_by_damage_percent:.1f} % are in FRMS for that)"
+            f"{summary.damaged_percent:.1f} % of the surfaces were at IoU {at} when left and lost it to later visits "
+            f"of others ({summary.failed_by_damage_percent:.1f} % are in FRMS for that)"
         )
     lines += [_fusion_remark(strategy, mist) for strategy, mist in summary.mist.items() if mist.lost_to_fusion]
     if summary.surfaces_too_small:
@@ -140,12 +139,10 @@ def speed(evaluation: Evaluation) -> str:
     if encode is None or click is None:
         return "nothing was timed"
     return (
-        f"encode p50 {encode['p50']:.1f} p95 {encode['p95']:.1f} ms, "
-        f"click p50 {click['p50']:.1f} p95 {click['p95']:.1f} p99 {click['p99']:.1f} ms "
-        f"({click['count']} clicks), "
-        f"{timing['per_click_with_encode_ms']:.1f} ms per click with the encode spread over the clicks"
-        f"{_split(timing['per_click_split_ms'])}, "
-        f"{timing['wall_s']:.1f} s in all"
+        f"encode p50 {encode['p50']:.1f} p95 {encode['p95']:.1f} ms, click p50 {click['p50']:.1f} p95 "
+        f"{click['p95']:.1f} p99 {click['p99']:.1f} ms ({click['count']} clicks), "
+        f"{timing['per_click_with_encode_ms']:.1f} ms per click with the encode spread over the "
+        f"clicks{_split(timing['per_click_split_ms'])}, {timing['wall_s']:.1f} s in all"
         + (f", without {evaluation.taken_over} images of an earlier run" if evaluation.taken_over else "")
     )
 

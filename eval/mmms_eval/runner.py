@@ -261,8 +261,7 @@ def check_sample(sample: Sample) -> None:
         )
     if sample.labels.size and not (sample.labels.min() >= -1 and sample.labels.max() <= 65535):
         raise DataError(
-            f"Expected label ids from -1 (ignore) to 65535 in {sample.key!r} but got {sample.labels.min()} "
-            "to "
+            f"Expected label ids from -1 (ignore) to 65535 in {sample.key!r} but got {sample.labels.min()} to "
             f"{sample.labels.max()}; renumber them."
         )
 
@@ -270,8 +269,7 @@ def check_sample(sample: Sample) -> None:
 def _check_request(contract: ModelContract, dataset: Dataset, protocol: EvaluationProtocol, workers: int) -> None:
     if protocol.n_max > contract.max_clicks:
         raise UsageError(
-            f"Expected at most {contract.max_clicks} clicks per surface, the most that the model takes, but "
-            "got "
+            f"Expected at most {contract.max_clicks} clicks per surface, the most that the model takes, but got "
             f"{protocol.n_max}; lower --n-max."
         )
     if workers < 1:

@@ -77,8 +77,7 @@ def load_source(
     if config is None or not random_weights:
         raise UsageError(
             "Expected --checkpoint FILE, or --preset NAME with --random-weights, but got neither; random weights are "
-            "never "
-            "taken silently."
+            "never taken silently."
         )
     torch.manual_seed(seed)
     model = build_mmms(config, resolution, backbone_weights, random_backbone=True).eval()

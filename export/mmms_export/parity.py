@@ -152,8 +152,7 @@ def _judge(report: ParityReport, precision: str, is_trained: bool) -> None:
             if name != "csnet" and d.relative_rms > FEATURE_TOLERANCE[precision]:
                 raise ParityError(
                     f"Expected stage {name!r} within {FEATURE_TOLERANCE[precision]:g} of eager fp32 ({precision}) but "
-                    "output "
-                    f"{d.output!r} differs by {d.relative_rms:.2e} (largest {d.largest:.4g}); do not serve it."
+                    f"output {d.output!r} differs by {d.relative_rms:.2e} (largest {d.largest:.4g}); do not serve it."
                 )
     if precision == "fp32" and report.end_to_end_largest > MASK_TOLERANCE:
         raise ParityError(
@@ -163,8 +162,7 @@ def _judge(report: ParityReport, precision: str, is_trained: bool) -> None:
     if is_trained and report.iou < MIN_IOU[precision]:
         raise ParityError(
             f"Expected masks with IoU >= {MIN_IOU[precision]} against eager fp32 ({precision}) but got "
-            f"{report.iou:.5f}; "
-            "export with --precision fp32."
+            f"{report.iou:.5f}; export with --precision fp32."
         )
 
 

@@ -33,8 +33,7 @@ def test_bad_scale_option(text) -> None:
     with pytest.raises(UsageError) as caught:
         parse_scale(text)
     assert str(caught.value) == (
-        "Expected --scale NAME=FACTOR[:OFFSET[:INVALID]] with numbers (FACTOR not 0, INVALID may be nan) but "
-        "got "
+        "Expected --scale NAME=FACTOR[:OFFSET[:INVALID]] with numbers (FACTOR not 0, INVALID may be nan) but got "
         f"{text!r}; write for example --scale depth=0.001 or --scale depth=0.001:0:0."
     )
 

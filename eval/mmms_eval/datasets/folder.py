@@ -64,8 +64,7 @@ class FolderDataset:
         labels = read_labels(self.files[LABELS][key], self.ignore_ids)
         if labels.shape != image.shape[:2]:
             raise DataError(
-                f"Expected {str(self.files[LABELS][key])!r} of {image.shape[1]}x{image.shape[0]} px, the "
-                "size of its "
+                f"Expected {str(self.files[LABELS][key])!r} of {image.shape[1]}x{image.shape[0]} px, the size of its "
                 f"image, but got {labels.shape[1]}x{labels.shape[0]} px; give one label per image pixel."
             )
         modalities = {name: self._read(name, spec, key) for name, spec in self.specs.items()}
@@ -135,8 +134,7 @@ def _pair(root: Path, files: Mapping[str, Mapping[str, Path]]) -> tuple[str, ...
     missing = [f"{folder}/{key}" for folder in files for key in every if key not in files[folder]]
     if missing:
         raise DataError(
-            f"Expected a file of each name in {', '.join(files)} of {str(root)!r} but got none for "
-            f"{shorten(missing)}; "
+            f"Expected a file of each name in {', '.join(files)} of {str(root)!r} but got none for {shorten(missing)}; "
             "add them, remove their partners, or leave a modality out with --modalities."
         )
     if not every:

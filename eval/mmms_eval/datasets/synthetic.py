@@ -73,8 +73,7 @@ def open_synthetic(options: DatasetOptions) -> SyntheticDataset:
     if options.seed < 0 or first_seed + length > SEED_LIMIT:
         highest = SEED_LIMIT - FIRST_HELD_OUT_SEED - length
         raise UsageError(
-            f"Expected a seed from 0 to {highest} but got {options.seed}; change --seed (held-out scenes "
-            "begin at "
+            f"Expected a seed from 0 to {highest} but got {options.seed}; change --seed (held-out scenes begin at "
             f"{FIRST_HELD_OUT_SEED})."
         )
     config = SceneConfig(size_hw=(options.side_px, options.side_px))

@@ -309,8 +309,7 @@ def _load_model(config: BackboneConfig, weights: str | Path | None) -> nn.Module
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(
             f"Expected the weights of the backbone at {source!r} but could not load them: give the machine access to "
-            "the "
-            f"model hub (public name {config.hub_name}), or a local folder with --backbone-weights FOLDER; "
+            f"the model hub (public name {config.hub_name}), or a local folder with --backbone-weights FOLDER; "
             "--random-weights runs without any."
         ) from error
 
