@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt
+PIP := $(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --no-input -c constraints.txt
 
 CHECKPOINT ?= checkpoints/nano.safetensors
 TARGET ?= cpu
@@ -54,19 +54,13 @@ format: $(VENV)/.dev-stamp ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Each room in a process of its own: gRPC, torch, OpenVINO, TensorRT and a browser's driver in one have crashed it.
-define run_rooms
-	@set -e; for room in $$(ls -d tests/*/ | grep -v __pycache__); do \
-		echo "== $$room"; \
-		PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -X faulthandler -m pytest $(1) $(TEST_FLAGS) $$room; \
-	done
-endef
+ROOMS := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/rooms.py $(TEST_FLAGS)
 
 test: $(VENV)/.dev-stamp ## Everything a user would miss, in short form
-	$(call run_rooms,-m "not slow")
+	$(ROOMS) -m "not slow"
 
 test-slow: $(VENV)/.dev-stamp ## The long forms too
-	$(call run_rooms)
+	$(ROOMS)
 
 KILLS ?= 120
 LOAD ?= 64:600
