@@ -70,12 +70,15 @@ _REGION_PREFIX, _SHM_FOLDER = "mmms-", Path("/dev/shm")
 class Region:
     """System shared memory registered with one server; see :class:`mmms_client.transport.SharedRegion`."""
 
-    def __init__(self, client: grpcclient.InferenceServerClient, size_bytes: int, url: str) -> None:
+    def __init__(
+        self, client: grpcclient.InferenceServerClient, size_bytes: int, url: str, left_behind: set[str]
+    ) -> None:
         import tritonclient.utils.shared_memory as shm
 
         self.size_bytes = size_bytes
         self.name = f"{_REGION_PREFIX}{os.getpid()}-{uuid.uuid4().hex[:12]}"
         self._client, self._url = client, url
+        self._left_behind = left_behind  # names that the server may still know, for the transport to ask again
         self._shm = shm
         self._handle = shm.create_shared_memory_region(self.name, f"/{self.name}", size_bytes)
         self._lock = threading.Lock()
@@ -83,6 +86,7 @@ class Region:
         try:
             self._register()
         except BaseException:
+            self._left_behind.add(self.name)  # an answer that came too late is no refusal
             shm.destroy_shared_memory_region(self._handle)
             raise
 
@@ -105,8 +109,10 @@ class Region:
             if not self._is_open:
                 return
             self._is_open = False
-        with suppress(InferenceServerException):  # a server that is gone has no registration left to end
+        try:
             self._client.unregister_system_shared_memory(self.name, client_timeout=_PROBE_TIMEOUT_S)
+        except InferenceServerException:  # gone, and then nothing is left there; or too busy to answer in time
+            self._left_behind.add(self.name)
         self._shm.destroy_shared_memory_region(self._handle)
 
 
@@ -117,6 +123,7 @@ class TritonTransport:
         self.endpoint = Endpoint.of(url)
         self.url = str(self.endpoint)
         self._has_looked_for_orphans = False
+        self._left_behind: set[str] = set()  # shared memory that was ours, and that the server may still hold
         self._client = grpcclient.InferenceServerClient(
             self.endpoint.address, creds=_credentials(self.endpoint), channel_args=_CHANNEL_ARGS
         )
@@ -187,8 +194,16 @@ class TritonTransport:
             return None
         try:
             self._forget_orphans()
-            return Region(self._client, size_bytes, self.url)
-        except (InferenceServerException, OSError, ImportError):
+            self._forget_left_behind()
+            return Region(self._client, size_bytes, self.url, self._left_behind)
+        except InferenceServerException as error:
+            if _is_late(error):
+                raise ServerBusyError(
+                    f"Expected the server at {self.url} to take shared memory within {_PROBE_TIMEOUT_S:g} s but it is "
+                    "too busy; try again in a moment."
+                ) from error
+            return None
+        except (OSError, ImportError):
             return None
         except Exception as error:
             if type(error).__name__ != "SharedMemoryException":
@@ -208,7 +223,17 @@ class TritonTransport:
                 with suppress(InferenceServerException):  # another client was faster
                     self._client.unregister_system_shared_memory(name, client_timeout=_PROBE_TIMEOUT_S)
 
+    def _forget_left_behind(self) -> None:
+        """Ask again for what a busy server did not give back in time."""
+        for name in list(self._left_behind):
+            with suppress(InferenceServerException):
+                self._client.unregister_system_shared_memory(name, client_timeout=_PROBE_TIMEOUT_S)
+                self._left_behind.discard(name)
+                continue
+            return  # still so, or the server is gone
+
     def close(self) -> None:
+        self._forget_left_behind()
         self._client.close()
 
     def _headers(self, image_key: str = "") -> dict[str, str]:
@@ -358,7 +383,7 @@ _DEAD_STAGE = ("stub process", "is not healthy")  # what the python backend says
 def translate(error: InferenceServerException, url: str, model: str | None, timeout_s: float | None) -> ServerError:
     """The error of ours that says what to do."""
     status, text = said(str(error.status() or "")), said(str(error.message() or ""))
-    if "DEADLINE_EXCEEDED" in status or "Deadline Exceeded" in text:
+    if _is_late(error):
         return _deadline(url, timeout_s)
     if "maximum queue size" in text or "RESOURCE_EXHAUSTED" in status:
         return ServerBusyError(
@@ -399,6 +424,10 @@ def translate(error: InferenceServerException, url: str, model: str | None, time
             f"Expected a gRPC port at {url} but it does not speak gRPC; give the gRPC port (usually 8001) with --url."
         )
     return ServerError(f"Expected an answer of model {model!r} from {url} but got {status or 'an error'}: {text}.")
+
+
+def _is_late(error: InferenceServerException) -> bool:
+    return "DEADLINE_EXCEEDED" in str(error.status() or "") or "Deadline Exceeded" in str(error.message() or "")
 
 
 def _refusal(status: str, text: str, url: str) -> AccessError | None:

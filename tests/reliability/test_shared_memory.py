@@ -5,16 +5,18 @@ from __future__ import annotations
 import gc
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mmms_client import Click, TritonPredictor
+from mmms_client import Click, TritonPredictor, triton
 from mmms_client.triton import TritonTransport
 from mmms_server.process import ServerProcess
 
@@ -72,6 +74,48 @@ def test_what_was_asked_for_is_its_owners_and_given_back(nano_server: ServerProc
         gc.collect()
         assert len(ours() - before) == 1 == len(registered(nano_server)), "an image that nobody holds any more"
     assert ours() == before and registered(nano_server) == set()
+
+
+@pytest.mark.parametrize("then", ["another image", "the end"])
+def test_what_a_busy_server_does_not_give_back_in_time_is_asked_for_again(
+    nano_server: ServerProcess, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    assert nano_server.process is not None
+    before = ours()
+    with TritonPredictor.connect(nano_server.url, features="shared-memory") as predictor:
+        first = predictor.encode(image(1))
+        (name,) = ours() - before
+        monkeypatch.setattr(triton, "_PROBE_TIMEOUT_S", 0.5)
+        nano_server.process.send_signal(signal.SIGSTOP)
+        try:
+            del first
+            gc.collect()
+        finally:
+            nano_server.process.send_signal(signal.SIGCONT)
+        monkeypatch.undo()
+        assert registered(nano_server) == {name}, "the server was too late"
+        if then == "another image":
+            second = predictor.encode(image(2))
+            assert registered(nano_server) == ours() - before and name not in registered(nano_server)
+            del second
+    assert ours() == before and registered(nano_server) == set()
+
+
+def test_a_server_that_is_too_busy_for_shared_memory_is_waited_for(
+    nano_server: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not one that takes none."""
+    assert nano_server.process is not None
+    monkeypatch.setattr(triton, "_PROBE_TIMEOUT_S", 0.5)
+    with TritonPredictor.connect(nano_server.url, features="shared-memory") as predictor:
+        timer = threading.Timer(2.0, nano_server.process.send_signal, [signal.SIGCONT])
+        nano_server.process.send_signal(signal.SIGSTOP)
+        timer.start()
+        try:
+            predictor.encode(image(3))
+        finally:
+            timer.join()
+    assert registered(nano_server) == set()
 
 
 def test_what_the_server_shares_with_its_models_is_its_owners(nano_server: ServerProcess) -> None:
