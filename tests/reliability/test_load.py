@@ -123,6 +123,20 @@ class Load:
         first, last = (median(map(value, part)) for part in (settled[:fifth], settled[-fifth:]))
         return last / first - 1.0
 
+    def curve(self) -> list[dict[str, float]]:
+        """Memory and open files, eleven times from beginning to end."""
+        seen = [look for look in self.looks if look.at_s <= SECONDS]
+        return [
+            {
+                "at_s": round(look.at_s),
+                "server_mib": round(look.server_mib),
+                "clients_mib": round(look.clients_mib),
+                "server_files": look.server_files,
+                "clients_files": look.clients_files,
+            }
+            for look in (seen[round(n * (len(seen) - 1) / 10)] for n in range(11))
+        ]
+
     def kill(self) -> None:
         for client in self.clients:
             client.kill()
@@ -175,6 +189,7 @@ def test_many_sessions_cost_no_error_and_leave_nothing_behind(
         clients_mib=round(load.looks[-2].clients_mib),
         server_growth_percent=round(100 * grown["server"], 2),
         clients_growth_percent=round(100 * grown["clients"], 2),
+        over_time=load.curve(),
     )
 
 
