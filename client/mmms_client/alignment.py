@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from mmms_client.contract import Resampling
 from mmms_client.errors import AlignmentError, UsageError
 from mmms_client.geometry import ASPECT_TOLERANCE
+from mmms_client.json_place import shown
 from mmms_client.json_text import parse_json
 
 ALIGN_FORM = "NAME=stretch or NAME=homography.json"
 _LARGEST = 1e9  # of a homography's numbers
+_STRIP_PX = 1 << 18  # that are warped at a time: a dozen numbers stand behind each
 _MAX_SIDE_PX = 4096  # of a warped map; beyond this a modality sees nothing that the network could use
 _MIN_SIDE_PX = 64  # below, rounding to whole pixels would change the aspect ratio
 
@@ -92,8 +94,8 @@ def read_homography(path: str | Path) -> Alignment:
     except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise AlignmentError(
-            f"Expected {str(path)!r} to hold a 3x3 homography (9 numbers, row by row) but got {reason!r}; "
-            f"correct the file, or use stretch."
+            f"Expected {str(path)!r} to hold a 3x3 homography (9 numbers, row by row) but got {shown(reason)}; "
+            "correct the file, or use stretch."
         ) from error
 
 
@@ -140,15 +142,20 @@ def align(
     source_hw = (planes.shape[0], planes.shape[1])
     forward = _matrix(alignment, source_hw, image_hw)
     size_hw = _output_hw(forward, source_hw, image_hw)
-    x, y, is_inside = _source_positions(forward, source_hw, image_hw, size_hw)
-    if not is_inside.any():
+    sample = _nearest if resampling == "nearest" else _bilinear
+    warped = np.full((*size_hw, planes.shape[2]), np.nan, np.float32)
+    is_over_image = False
+    for top in range(0, size_hw[0], max(1, _STRIP_PX // size_hw[1])):
+        strip = warped[top : top + max(1, _STRIP_PX // size_hw[1])]
+        x, y, is_inside = _source_positions(forward, source_hw, image_hw, size_hw, range(top, top + len(strip)))
+        strip[is_inside] = sample(planes, x, y)[is_inside]
+        is_over_image |= bool(is_inside.any())
+    if not is_over_image:
         raise AlignmentError(
             f"Expected the homography of {name!r} to put it over its image of {image_hw[1]}x{image_hw[0]} px "
             f"but got no overlap; it must map modality pixels to image pixels: invert it if it is the other "
             f"way round."
         )
-    sample = _nearest if resampling == "nearest" else _bilinear
-    warped = np.where(is_inside[..., None], sample(planes, x, y), np.float32(np.nan))
     return warped[..., 0] if values.ndim == 2 else warped
 
 
@@ -184,11 +191,12 @@ def _source_positions(
     source_hw: tuple[int, int],
     image_hw: tuple[int, int],
     size_hw: tuple[int, int],
+    rows: range,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Where output pixels lie in the map: x, y float64 [height, width], and whether they lie in it."""
+    """Where output pixels of some rows lie in the map: x, y float64 [rows, width], and whether they lie in it."""
     h, w = source_hw
     u = (np.arange(size_hw[1]) + 0.5) * image_hw[1] / size_hw[1] - 0.5
-    v = (np.arange(size_hw[0]) + 0.5) * image_hw[0] / size_hw[0] - 0.5
+    v = (np.arange(rows.start, rows.stop) + 0.5) * image_hw[0] / size_hw[0] - 0.5
     inverse = np.linalg.inv(forward)
     x, y, depth = (row[0] * u[None, :] + row[1] * v[:, None] + row[2] for row in inverse)
     is_in_front = depth > 1e-12

@@ -234,7 +234,7 @@ def convert_unit(source: str, target: str, name: str = "value") -> tuple[float, 
     fitting = {unit: rule for unit, rule in _UNITS.items() if known is not None and rule[0] == known[0]}
     if source not in fitting or known is None:
         raise ModalityError(
-            f"Expected the unit of {name!r} as {', '.join(fitting) or target} but got {source!r}; convert "
+            f"Expected the unit of {name!r} as {', '.join(fitting) or target} but got {shown(source)}; convert "
             f"the data, or give --scale {name}=FACTOR[:OFFSET] to {target}."
         )
     _, factor, offset = fitting[source]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 
+from mmms_client import alignment
 from mmms_client.alignment import Alignment, align, homography, parse_align, read_homography
 from mmms_client.errors import AlignmentError, UsageError
 from mmms_client.geometry import check_aspect
@@ -53,6 +55,25 @@ def test_stretch_covers_the_whole_image(image_hw) -> None:
     assert np.all(np.diff(warped[0]) >= -1e-3)
 
 
+@pytest.mark.parametrize("resampling", ["bilinear", "nearest"])
+def test_a_matrix_that_asks_for_a_large_map_takes_memory_for_that_map_alone(resampling) -> None:
+    small = homography(np.array([[0.001, 0.0, 0.0], [0.0, 0.001, 0.0], [0.0, 0.0, 1.0]]))
+    tracemalloc.start()
+    try:
+        warped = align(ramp(12, 16), small, (12, 16), resampling)
+        assert tracemalloc.get_traced_memory()[1] < 3 * warped.nbytes
+    finally:
+        tracemalloc.stop()
+    assert warped.shape == (3072, 4096)
+
+
+def test_strips_are_one_map(monkeypatch) -> None:
+    matrix = homography(np.array([[1.1, 0.05, 3], [-0.02, 0.95, 2], [1e-4, 2e-4, 1]]))
+    whole = align(ramp(80, 70), matrix, (80, 70))
+    monkeypatch.setattr(alignment, "_STRIP_PX", 500)  # seven rows, and a last strip of fewer
+    assert np.array_equal(align(ramp(80, 70), matrix, (80, 70)), whole, equal_nan=True)
+
+
 def test_channels_missing_values_and_nearest() -> None:
     values = np.dstack([ramp(70, 70), np.full((70, 70), np.nan, np.float32), ramp(70, 70)])
     warped = align(values, Alignment(), (70, 140))
@@ -93,6 +114,7 @@ def test_files(tmp_path) -> None:
         ("a.json", "[[1,0,0],[0,1,0],[0,0,NaN]]", "NaN or inf among the numbers"),
         ("a.json", "", "Expecting value: line 1 column 1 (char 0)"),
         ("a.txt", "1 2 three", "could not convert string to float: 'three'"),
+        ("a.txt", "x" * 5000, "could not convert string to float: '" + "x" * 23),
     ],
 )
 def test_broken_files(tmp_path, name, text, reason) -> None:
@@ -100,9 +122,10 @@ def test_broken_files(tmp_path, name, text, reason) -> None:
     path.write_text(text)
     with pytest.raises(AlignmentError) as caught:
         read_homography(path)
+    got = repr(reason) if len(text) < 100 else repr(reason)[:-1] + "..."
     assert str(caught.value) == (
-        f"Expected {str(path)!r} to hold a 3x3 homography (9 numbers, row by row) but got {reason!r}; "
-        f"correct the file, or use stretch."
+        f"Expected {str(path)!r} to hold a 3x3 homography (9 numbers, row by row) but got {got}; correct the file, or "
+        "use stretch."
     )
 
 

@@ -154,6 +154,20 @@ def test_npz(tmp_path) -> None:
     assert all(np.array_equal(back.masks[i], image.masks[i]) for i in image.masks)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_an_npz_with_characters_that_are_none(tmp_path, order) -> None:
+    """NumPy makes texts of them that end in a SystemError wherever they are looked at."""
+    path = write(tmp_path, "npz", scene()) / "a/street.npz"
+    with np.load(path) as arrays:
+        content = dict(arrays)
+    content["image"] = np.array([0x110000], f"{order}u4").view(f"{order}U1")
+    np.savez(path, **content)
+    with pytest.raises(
+        ImageReadError, match=r"to be an \.npz of this project but it cannot be read; export it again\.$"
+    ):
+        read_npz(path)
+
+
 # COCO -------------------------------------------------------------------------------------------------
 def by_pycocotools(path: Path) -> dict[str, np.ndarray]:
     coco = importlib.import_module("pycocotools.coco").COCO(str(path))

@@ -66,6 +66,12 @@ def test_units_go_there_and_back(source, target, value) -> None:
     assert (value * there[0] + there[1]) * back[0] + back[1] == pytest.approx(value, rel=1e-9, abs=1e-6)
 
 
+def test_a_long_unit_is_not_repeated_whole() -> None:
+    with pytest.raises(ModalityError) as caught:
+        convert_unit("x" * 5000, "m")
+    assert len(str(caught.value)) < 300
+
+
 def test_a_model_with_a_unit_wants_to_know_ours() -> None:
     for rule in (None, ValueRule(unit="")):
         with pytest.raises(ModalityError) as caught:

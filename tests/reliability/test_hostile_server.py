@@ -153,7 +153,7 @@ def answers(draw: random.Random) -> dict[str, tuple[list[int], str, bytes]]:
         shape, kind, data = found[name]
         for _ in range(draw.choice((0, 1, 1, 2))):
             which = draw.randrange(6)
-            if which == 0:
+            if which == 0 and shape:
                 shape = [*shape]
                 shape[draw.randrange(len(shape))] = draw.choice((0, -1, 2, 2**31, 2**40, 2**62))
             elif which == 1:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,7 +83,12 @@ def _array(archive: zipfile.ZipFile, name: str, kinds: str) -> NDArray[Any]:
         array = read_npy(stream, info.file_size)
     if array.ndim > 1 or array.dtype.kind not in kinds:
         raise ValueError(f"{array.dtype} of shape {array.shape}")
-    return array.reshape(-1)
+    flat = array.reshape(-1)
+    if array.dtype.kind == "U" and array.dtype.itemsize:
+        codes = flat.view(np.dtype(f"{array.dtype.byteorder}u4"))
+        if codes.size and codes.max() > sys.maxunicode:  # NumPy would make texts of it that break the interpreter
+            raise ValueError("characters that are none")
+    return flat
 
 
 def _masks(archive: zipfile.ZipFile, count: int) -> tuple[tuple[int, int], list[BoxMask]]:

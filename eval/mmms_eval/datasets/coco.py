@@ -148,7 +148,7 @@ def read_instances(file: Path) -> tuple[dict[str, Picture], int]:
             str(image["file_name"]): Picture(file, _size(image), tuple(by_image[image["id"]]))
             for image in sorted(content["images"], key=lambda image: str(image["file_name"]))
         }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise DataError(
             f"Expected the annotations {str(file)!r} but got {_reason(error)!r}; arrange {CARD.where}."
         ) from error

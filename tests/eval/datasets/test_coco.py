@@ -152,7 +152,16 @@ def test_masks_that_are_none(root: Path, segmentation: Any) -> None:
         dataset[1]
 
 
-@pytest.mark.parametrize("content", [[], {"images": []}, {**CONTENT, "categories": []}, {**CONTENT, "images": []}])
+@pytest.mark.parametrize(
+    "content",
+    [
+        [],
+        {"images": []},
+        {**CONTENT, "categories": []},
+        {**CONTENT, "images": []},
+        {**CONTENT, "images": [{"id": 3, "file_name": "3.jpg", "width": 30, "height": 1e999}]},
+    ],
+)
 def test_annotation_files_that_are_none(root: Path, content: Any) -> None:
     write(root, content)
     with pytest.raises(DataError, match=r"Expected the annotations '.*val2017.json' but got .*; arrange the tree ROOT"):
