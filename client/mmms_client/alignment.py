@@ -145,8 +145,9 @@ def align(
     sample = _nearest if resampling == "nearest" else _bilinear
     warped = np.full((*size_hw, planes.shape[2]), np.nan, np.float32)
     is_over_image = False
-    for top in range(0, size_hw[0], max(1, _STRIP_PX // size_hw[1])):
-        strip = warped[top : top + max(1, _STRIP_PX // size_hw[1])]
+    rows = max(1, _STRIP_PX // size_hw[1])
+    for top in range(0, size_hw[0], rows):
+        strip = warped[top : top + rows]
         x, y, is_inside = _source_positions(forward, source_hw, image_hw, size_hw, range(top, top + len(strip)))
         strip[is_inside] = sample(planes, x, y)[is_inside]
         is_over_image |= bool(is_inside.any())

@@ -226,11 +226,11 @@ class TritonTransport:
     def _forget_left_behind(self) -> None:
         """Ask again for what a busy server did not give back in time."""
         for name in list(self._left_behind):
-            with suppress(InferenceServerException):
+            try:
                 self._client.unregister_system_shared_memory(name, client_timeout=_PROBE_TIMEOUT_S)
-                self._left_behind.discard(name)
-                continue
-            return  # still so, or the server is gone
+            except InferenceServerException:
+                return  # still so, or the server is gone
+            self._left_behind.discard(name)
 
     def close(self) -> None:
         self._forget_left_behind()

@@ -139,7 +139,7 @@ def fuzz(reader: Reader, folder: Path, count: int, number: int) -> dict[str, Any
                 report_multiple_bugs=False, suppress_health_check=list(HealthCheck),
                 phases=(Phase.generate, Phase.shrink),
             )  # fmt: skip
-            seed(number + first)(some(given(hostile(reader.kind, seeds))(feed)))()
+            seed(1_000_000 * number + first)(some(given(hostile(reader.kind, seeds))(feed)))()
         for valid in seeds:
             path.write_bytes(valid)
             assert outcome(reader, path) == "read", f"a valid file of {reader.name} was refused after hostile ones"

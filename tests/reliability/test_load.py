@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -123,19 +123,11 @@ class Load:
         first, last = (median(map(value, part)) for part in (settled[:fifth], settled[-fifth:]))
         return last / first - 1.0
 
-    def curve(self) -> list[dict[str, float]]:
+    def curve(self) -> list[dict[str, int]]:
         """Memory and open files, eleven times from beginning to end."""
         seen = [look for look in self.looks if look.at_s <= SECONDS]
-        return [
-            {
-                "at_s": round(look.at_s),
-                "server_mib": round(look.server_mib),
-                "clients_mib": round(look.clients_mib),
-                "server_files": look.server_files,
-                "clients_files": look.clients_files,
-            }
-            for look in (seen[round(n * (len(seen) - 1) / 10)] for n in range(11))
-        ]
+        chosen = [seen[round(n * (len(seen) - 1) / 10)] for n in range(11)]
+        return [{name: round(value) for name, value in asdict(look).items()} for look in chosen]
 
     def kill(self) -> None:
         for client in self.clients:

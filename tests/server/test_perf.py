@@ -27,7 +27,7 @@ def test_perf_measures_every_way_and_prints_the_hit_ratio(server_extra: None, tm
     out, page = tmp_path / "perf.json", tmp_path / "performance.md"
     page.write_text(f"before\n\n{BEGIN}\nold numbers\n{END}\n\nafter\n")
     command = [sys.executable, "-c", "from mmms_export.perf import main; main()", str(ROOT / "model_repository")]
-    command += ["--images", "2", "--clicks", "2", "--sessions", "3", "--bench-images", "1"]
+    command += ["--images", "2", "--clicks", "2", "--sessions", "1,3", "--bench-images", "1"]
     command += ["--trained", str(ROOT / "checkpoints" / "nano.safetensors")]
     command += ["--trained-clicks", "4", "--trained-images", "0"]
     done = subprocess.run(
@@ -36,7 +36,7 @@ def test_perf_measures_every_way_and_prints_the_hit_ratio(server_extra: None, tm
     assert done.returncode == 0, done.stderr
     document = json.loads(out.read_text())
     rows = {(r["what"], r["how"]): r for r in document["rows"]}
-    loads = {("click, 3 sessions", "ensemble")}
+    loads = {("click, 1 session", "ensemble"), ("click, 3 sessions", "ensemble")}
     beside = ("click, beside a folder that is being encoded", "ensemble")
     assert set(rows) == {(w, h) for w in ("encode", "click") for h in (*SERVED, *IN_PROCESS)} | loads | {beside}
     assert rows["click", "ensemble"]["cache_hits"] == "4/4"  # two images of two clicks; the warm-up does not count
