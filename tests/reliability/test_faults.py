@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import resource
+import select
 import shutil
 import signal
 import struct
@@ -15,12 +16,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from app_client import AppProcess, RefusedError, page_at
-from killing import bench_command, check_whole, family, finished_images, seen, stage_process
+from killing import Supervisor, bench_command, check_whole, family, finished_images, seen, stage_process
 from mmms_client import AsyncTritonPredictor, Click, Session, TritonPredictor
 from mmms_client.cli import run as client
 from mmms_client.errors import DeadlineError, ModelReplacedError
@@ -190,6 +192,38 @@ async def asked_over_the_change(server: ServerProcess) -> str:
             with pytest.raises(ModelReplacedError, match=r"but got one for another model .*; encode it again"):
                 await new.predict(encoded, [Click(5, 5)])
     return str(caught.value)
+
+
+def test_a_server_that_dies_while_a_client_looks_for_its_cache_is_asked_anew(
+    server_extra: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the question went to a server whose cache and counter are gone: that is no server without a cache."""
+    with ServerProcess(REPOSITORY, tmp_path / "log") as server, Supervisor(server) as supervisor:
+        with TritonPredictor.connect(server.url, patience_s=120.0) as predictor:
+            infer, asked = predictor.transport.infer, []
+
+            def infer_while_it_dies(model: str, *arguments: Any, **options: Any) -> dict[str, np.ndarray]:
+                asked.append(model)
+                if len(asked) == 2:
+                    server.kill()
+                return infer(model, *arguments, **options)
+
+            monkeypatch.setattr(predictor.transport, "infer", infer_while_it_dies)
+            predictor.encode(small_image(3))
+            supervisor.until_started(1)
+            assert predictor.description == "features: ensemble (the server's response cache answers)"
+
+
+def test_a_stage_that_hangs_does_not_outlive_its_server(server_extra: None, tmp_path: Path) -> None:
+    """It would keep its memory for good, and nobody would know of it."""
+    with ServerProcess(REPOSITORY, tmp_path / "log") as server:
+        stage = stage_process(server, "csnet")
+        stage_file = os.pidfd_open(stage)
+        os.kill(stage, signal.SIGSTOP)
+        server.kill()
+        assert select.select([stage_file], [], [], 60.0)[0], "it is still there"
+    os.close(stage_file)
+    assert "stage csnet waits for it and is ended" in server.log.read_text()
 
 
 def test_a_version_that_is_not_loaded_answers_nobody(nano_server: ServerProcess) -> None:

@@ -3,6 +3,8 @@
 Triton's python backend runs each stage in a process of its own. When one is killed (the system does that when memory
 is short), Triton goes on to say that it is ready, and answers every request with an error, for good. Nobody would start
 it again. So each stage has a guard: a small process that does nothing but wait for the end of its stage.
+
+And where the server is killed while it stops, a stage can wait for it for good, with all its memory: the guard ends it.
 """
 
 from __future__ import annotations
@@ -28,14 +30,16 @@ class Guard:
             sys.stderr.write(f"mmms: nobody watches over stage {stage}: {error}\n")
             return
         read_end, write_end = os.pipe()
+        own = os.pidfd_open(os.getpid())
         if os.fork() == 0:
             try:
                 os.close(write_end)
-                _watch(stage, server, read_end)
+                _watch(stage, server, own, read_end)
             finally:
                 os._exit(0)
         os.close(read_end)
         os.close(server)
+        os.close(own)
         self._pipe = write_end
 
     def ready(self) -> None:
@@ -60,13 +64,18 @@ def _open_server() -> int:
     return os.pidfd_open(parent)
 
 
-def _watch(stage: str, server: int, pipe: int) -> None:
+def _watch(stage: str, server: int, own: int, pipe: int) -> None:
     said = b""
-    while DONE not in said:
+    while server not in (ended := select.select([server, pipe], [], [])[0]):
         word = os.read(pipe, 1)
         if not word:
             break
         said += word
+    if server in ended:  # the stage sees that, too, and has some time to end by itself
+        if not select.select([own], [], [], GRACE_S)[0]:
+            sys.stderr.write(f"mmms: the server is gone; stage {stage} waits for it and is ended\n")
+            signal.pidfd_send_signal(own, signal.SIGKILL)
+        return
     if said != READY:  # it never began, or ended as it should
         return
     sys.stderr.write(f"mmms: the process of stage {stage} has died; the server ends, to be started again\n")
