@@ -72,7 +72,7 @@ class Trainer:
         self.ema = {name: value.detach().clone() for name, value in stored_weights(self.model).items()}
         self.trainable = [p for m in (self.model, self.affinity) for p in m.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            self.trainable, config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
+            self.trainable, config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
         )
         self.is_bf16 = computes_in_bf16(self.device) if config.is_bf16 is None else config.is_bf16
         self.step = 0
