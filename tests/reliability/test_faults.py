@@ -198,20 +198,23 @@ def test_a_server_that_dies_while_a_client_looks_for_its_cache_is_asked_anew(
     server_extra: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half of the question went to a server whose cache and counter are gone: that is no server without a cache."""
-    with ServerProcess(REPOSITORY, tmp_path / "log") as server, Supervisor(server) as supervisor:
-        with TritonPredictor.connect(server.url, patience_s=120.0) as predictor:
-            infer, asked = predictor.transport.infer, []
+    with (
+        ServerProcess(REPOSITORY, tmp_path / "log") as server,
+        Supervisor(server) as supervisor,
+        TritonPredictor.connect(server.url, patience_s=120.0) as predictor,
+    ):
+        infer, asked = predictor.transport.infer, []
 
-            def infer_while_it_dies(model: str, *arguments: Any, **options: Any) -> dict[str, np.ndarray]:
-                asked.append(model)
-                if len(asked) == 2:
-                    server.kill()
-                return infer(model, *arguments, **options)
+        def infer_while_it_dies(model: str, *arguments: Any, **options: Any) -> dict[str, np.ndarray]:
+            asked.append(model)
+            if len(asked) == 2:
+                server.kill()
+            return infer(model, *arguments, **options)
 
-            monkeypatch.setattr(predictor.transport, "infer", infer_while_it_dies)
-            predictor.encode(small_image(3))
-            supervisor.until_started(1)
-            assert predictor.description == "features: ensemble (the server's response cache answers)"
+        monkeypatch.setattr(predictor.transport, "infer", infer_while_it_dies)
+        predictor.encode(small_image(3))
+        supervisor.until_started(1)
+        assert predictor.description == "features: ensemble (the server's response cache answers)"
 
 
 def test_a_stage_that_hangs_does_not_outlive_its_server(server_extra: None, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from mmms_eval.random_walker import RandomWalkerPredictor
 from mmms_eval.stored import read_evaluation
 from mmms_training.checkpoint import find_checkpoint, read_checkpoint
 from mmms_training.claim import ClaimPlan, choose_variants, run_claim
+from mmms_training.cli import claim
 from mmms_training.config import TrainConfig, override, read_recipe
 from mmms_training.real_images import RealPlan, open_real, run_real
 from mmms_training.results import CLAIM_FILE, METRICS, REAL_FILE, collect_claim, collect_real, store
@@ -85,6 +87,19 @@ def test_second_run_does_nothing_again(finished: tuple[ClaimPlan, TrainConfig]) 
     assert again["evaluations"][0]["images"] == content["evaluations"][0]["images"]
     with pytest.raises(DataError, match="begun with others"):
         run_claim(dataclasses.replace(plan, budget=400), config, silent)
+
+
+def test_the_command_on_the_page_is_one_that_makes_these_runs(
+    finished: tuple[ClaimPlan, TrainConfig], tmp_path: Path
+) -> None:
+    plan, config = finished
+    store(collect_claim(plan.out), tmp_path / CLAIM_FILE)
+    (line,) = (text for text in results_page(tmp_path).splitlines() if text.startswith("training/recipes/claim.sh"))
+    _, _, *words = shlex.split(line)
+    with claim.make_context("claim", ["--out", str(plan.out), *words]) as context:
+        given = context.params
+    assert (given["budget"], given["base_budget"], given["images"], given["scene_px"]) == (4, 8, 2, 64)
+    assert override(TrainConfig(), [*read_recipe("claim"), *given["settings"]]) == config
 
 
 def test_gains_are_those_of_the_bench_and_seeds_are_pooled(

@@ -13,13 +13,14 @@ Everything is resumable: finished runs and measurements are files in the output 
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmms_client.errors import UsageError
-from mmms_client.files import make_folder
+from mmms_client.files import make_folder, write_text_atomically
 from mmms_client.json_text import read_json
 from mmms_eval.datasets import Dataset
 from mmms_eval.datasets.controls import ControlledDataset
@@ -28,7 +29,7 @@ from mmms_eval.report import document, write_document
 from mmms_eval.runner import evaluate
 from mmms_eval.synthetic import SceneConfig
 from mmms_training.checkpoint import load_model, read_checkpoint
-from mmms_training.config import TrainConfig
+from mmms_training.config import TrainConfig, override, read_recipe, settings_beyond
 from mmms_training.loop import Trainer
 from mmms_training.parallel import ProcessGroup
 from mmms_training.predictor import TorchPredictor
@@ -37,6 +38,7 @@ from mmms_training.validation import PROTOCOL
 
 Report = Callable[[str], None]
 BASE = "base"  # the RGB network from which all others start
+COMMAND_FILE = "command.txt"
 TRAINED_SHARE = 25  # percent of borders invisible in RGB, in training
 SHARES = (25, 0, 10, 50)
 _FEATURE_SHARE = 0.35  # of the base run's steps that train features alone
@@ -126,11 +128,36 @@ def run_claim(plan: ClaimPlan, config: TrainConfig, report: Report) -> None:
         for variant in plan.variants:
             tell(f"-- {variant.name}, seed {seed}")
             _train(variant_config(seeded, variant, plan.budget), plan.run_folder(variant.name, seed), start, tell)
+        if group.is_main:
+            _keep_command(plan, config)
         tasks = list(plan.measurements(seed))
         for variant, share in tasks[group.rank :: group.size]:
             _measure(plan, variant, seed, share, report)
         group.wait()
     group.close()
+
+
+def command(plan: ClaimPlan, config: TrainConfig) -> str:
+    """What gives all networks and measurements with these settings, whatever part of them was asked for now."""
+    recipe = override(TrainConfig(), read_recipe("claim"))
+    options = {
+        "--budget": plan.budget,
+        "--base-budget": plan.base_budget,
+        "--weights": plan.start,
+        "--base-weights": plan.base_start,
+        "--images": plan.images,
+        "--scene-px": plan.scene_px,
+    }
+    words = [str(word) for option in options.items() if option[1] is not None for word in option]
+    words += [word for setting in settings_beyond(config, recipe) for word in ("--set", setting)]
+    return shlex.join(["training/recipes/claim.sh", "build/claim", *words])
+
+
+def _keep_command(plan: ClaimPlan, config: TrainConfig) -> None:
+    file, text = plan.out / COMMAND_FILE, command(plan, config) + "\n"
+    if not file.is_file() or file.read_text("utf-8") != text:
+        make_folder(plan.out)
+        write_text_atomically(file, text)
 
 
 def base_config(config: TrainConfig, budget: int, is_from_nothing: bool = True) -> TrainConfig:

@@ -156,6 +156,18 @@ def override(config: TrainConfig, settings: Iterable[str]) -> TrainConfig:
     return config
 
 
+def settings_beyond(config: TrainConfig, other: TrainConfig) -> list[str]:
+    """What :func:`override` has to be given to make ``config`` of ``other``: ``name=value``, in the order of fields."""
+    ours, theirs = to_dict(config), to_dict(other)
+    for settings in (ours, theirs):
+        settings |= {f"clicks.{name}": value for name, value in settings.pop("clicks").items()}
+    return [
+        f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in ours.items()
+        if value != theirs[name]
+    ]
+
+
 def read_recipe(name: str) -> list[str]:
     """The settings of a recipe, ``name=value`` each: one that comes with the project, by name, or a file.
 

@@ -53,7 +53,7 @@ def results_page(folder: Path) -> str:
 def _claim(claim: Row) -> list[str]:
     rows = {(row["network"], row["share"]): row for row in claim["rows"]}
     share = claim["trained_share"]
-    lines = [_how(claim), "", f"### {share} % of borders invisible in RGB", ""]
+    lines = [_how(claim), "", *_command(claim), f"### {share} % of borders invisible in RGB", ""]
     lines += _table(
         ["network", *METRICS, "surfaces"],
         [
@@ -119,6 +119,10 @@ def _how(claim: Row) -> str:
             f"each, at {settings['resolution']} px, all from the same RGB network per seed"
         )
     return text + "."
+
+
+def _command(claim: Row) -> list[str]:
+    return ["```", claim["command"], "mmms-train results --claim build/claim", "```", ""] if "command" in claim else []
 
 
 def _real(real: Row) -> list[str]:
