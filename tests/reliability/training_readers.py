@@ -92,7 +92,7 @@ class Run:
         self.model.config = SimpleNamespace(backbone=SimpleNamespace(is_frozen=False))
         self.ema = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.affinity = torch.nn.Linear(1, 1)
-        self.optimizer = torch.optim.Adam(self.model.parameters())
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), fused=True)
         self.model(torch.ones(1, 2)).sum().backward()
         self.optimizer.step()
 

@@ -20,7 +20,7 @@ from mmms_training.data import TrainingSamples, choose_target
 from mmms_training.loop import Trainer
 from mmms_training.model.mmms import build_mmms
 from mmms_training.presets import preset
-from mmms_training.run_state import CHECKPOINT_NAME
+from mmms_training.run_state import CHECKPOINT_NAME, STATE_NAME
 from mmms_training.schedule import learning_rate
 from mmms_training.sources import open_source
 
@@ -65,6 +65,23 @@ def test_run_with_other_settings_is_not_continued(tmp_path: Path) -> None:
     Trainer(small(), tmp_path).run(silent, stop_after_s=0.0)
     with pytest.raises(DataError, match="was begun with others; give the same settings, or another --out"):
         Trainer(small("learning_rate=0.5"), tmp_path).resume()
+
+
+def test_a_state_brings_moments_and_no_settings_of_the_optimizer(tmp_path: Path) -> None:
+    """Settings are the configuration's; steps below zero are no state of any run."""
+    trainer = Trainer(small(), tmp_path)
+    trainer.run(silent, stop_after_s=0.0)
+    state = torch.load(tmp_path / STATE_NAME, weights_only=True)
+    state["optimizer"]["param_groups"][0] |= {"betas": (1.0, 1.0), "fused": None}
+    torch.save(state, tmp_path / STATE_NAME)
+    again = Trainer(small(), tmp_path)
+    assert again.resume()
+    rest = [{k: v for k, v in t.optimizer.param_groups[0].items() if k not in ("params", "lr")} for t in (trainer, again)]
+    assert rest[0] == rest[1]
+    next(iter(state["optimizer"]["state"].values()))["step"] -= 2
+    torch.save(state, tmp_path / STATE_NAME)
+    with pytest.raises(DataError, match="a step that cannot be.*; remove it to begin anew"):
+        Trainer(small(), tmp_path).resume()
 
 
 @pytest.mark.parametrize("phase", ["feature_steps=40", "is_encoder_frozen=true"])

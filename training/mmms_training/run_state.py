@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,14 +96,22 @@ def read_state(trainer: Trainer) -> bool:
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Raises ``ValueError`` for moments of other shapes than the weights, which PyTorch would take."""
+    """The moments and their age; the settings remain the run's own.
+
+    Raises ``ValueError`` for what PyTorch would take: moments of other shapes than the weights, an age below zero.
+    """
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    known = {key: set(group) for key, group in enumerate(optimizer.param_groups)}
+    own = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
     optimizer.load_state_dict(state)
-    if known != {key: set(group) for key, group in enumerate(optimizer.param_groups)}:
-        raise ValueError("an optimizer of other settings")
+    for group, settings in zip(optimizer.param_groups, own, strict=True):
+        if set(group) != {"params", *settings}:
+            raise ValueError("an optimizer of other settings")
+        group.update(settings)
     for weight in weights:
-        for value in optimizer.state.get(weight, {}).values():
+        moments = optimizer.state.get(weight, {})
+        if not 0 <= float(moments.get("step", 0)) < math.inf:
+            raise ValueError("a step that cannot be")
+        for value in moments.values():
             if isinstance(value, Tensor) and value.ndim and value.shape != weight.shape:
                 raise ValueError("moments of other weights")
 

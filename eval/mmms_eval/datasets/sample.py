@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmms_client.contract import KNOWN_MODALITIES, ModalitySpec
-from mmms_client.errors import UsageError
+from mmms_client.errors import UsageError, printable
 from mmms_client.joint_mask import Mask
 from mmms_client.units import ValueRule
 
@@ -28,7 +28,7 @@ def shorten(names: Iterable[str]) -> str:
     """The first names and the number of the others, for a message."""
     listed = list(names)
     rest = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
-    return ", ".join(listed[:_LISTED]) + rest
+    return printable(", ".join(listed[:_LISTED])) + rest
 
 
 @dataclass(frozen=True)

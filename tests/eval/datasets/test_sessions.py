@@ -136,6 +136,16 @@ def test_missing_files_are_listed_or_counted(root: Path) -> None:
     assert len(open_tree("sessions", root, partial=False, keep_going=True)) == 2
 
 
+def test_a_missing_file_with_a_name_of_two_lines_is_said_on_one(root: Path) -> None:
+    file = root / "anna/street/session.json"
+    document = json.loads(file.read_text())
+    document["image"]["path"] = "a\n\x1b[31mb"
+    file.write_text(json.dumps(document))
+    with pytest.raises(DataError, match="got none at") as caught:
+        open_tree("sessions", root, partial=False)
+    assert str(caught.value).isprintable()
+
+
 def test_a_modality_that_is_left_out_need_not_be_there(root: Path) -> None:
     (root.parent / "data" / "thermal.png").unlink()
     dataset = open_tree("sessions", root, partial=False, modalities=())
