@@ -95,6 +95,9 @@ def test_the_command_on_the_page_is_one_that_makes_these_runs(
     plan, config = finished
     store(collect_claim(plan.out), tmp_path / CLAIM_FILE)
     (line,) = (text for text in results_page(tmp_path).splitlines() if text.startswith("training/recipes/claim.sh"))
+    assert "all from the same RGB network per seed, which began from nothing and was shown 8 images" in results_page(
+        tmp_path
+    )
     _, _, *words = shlex.split(line)
     with claim.make_context("claim", ["--out", str(plan.out), *words]) as context:
         given = context.params
@@ -127,6 +130,8 @@ def test_gains_are_those_of_the_bench_and_seeds_are_pooled(
     store(numbers, tmp_path / "docs" / CLAIM_FILE)
     page = results_page(tmp_path / "docs")
     assert "+0.00 [+0.00, +0.00] (+2.00, -2.00)" in page and "1.2 were asked for: not reached" in page
+    assert "- Not measured yet: + thermal; + depth; control: thermal and depth of another scene; control:" in page
+    assert page.count(f"\n{NOT_MEASURED}") == 3, "other shares, the ablation, real images"
 
 
 def test_page_says_what_was_not_measured(tmp_path: Path) -> None:

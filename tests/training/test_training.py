@@ -76,11 +76,13 @@ def test_a_state_brings_moments_and_no_settings_of_the_optimizer(tmp_path: Path)
     torch.save(state, tmp_path / STATE_NAME)
     again = Trainer(small(), tmp_path)
     assert again.resume()
-    rest = [{k: v for k, v in t.optimizer.param_groups[0].items() if k not in ("params", "lr")} for t in (trainer, again)]
+    rest = [
+        {k: v for k, v in t.optimizer.param_groups[0].items() if k not in ("params", "lr")} for t in (trainer, again)
+    ]
     assert rest[0] == rest[1]
     next(iter(state["optimizer"]["state"].values()))["step"] -= 2
     torch.save(state, tmp_path / STATE_NAME)
-    with pytest.raises(DataError, match="a step that cannot be.*; remove it to begin anew"):
+    with pytest.raises(DataError, match=r"a step that cannot be.*; remove it to begin anew"):
         Trainer(small(), tmp_path).resume()
 
 

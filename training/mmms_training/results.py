@@ -21,7 +21,7 @@ from mmms_eval.compare import Comparison, compare
 from mmms_eval.results import ImageResult
 from mmms_eval.stored import StoredEvaluation, read_evaluation
 from mmms_eval.summary import Summary, summarise
-from mmms_training.claim import COMMAND_FILE, TRAINED_SHARE, VARIANTS
+from mmms_training.claim import BASE, COMMAND_FILE, TRAINED_SHARE, VARIANTS
 from mmms_training.real_images import read_settings
 
 CLAIM_FILE, REAL_FILE = "claim.json", "real.json"
@@ -128,12 +128,16 @@ def _gains(ours: StoredEvaluation, other: StoredEvaluation) -> dict[str, dict[st
 
 
 def _how_trained(folder: Path) -> Mapping[str, Any]:
-    """The command; budgets and settings, from the checkpoint of the first RGB run."""
+    """The command; budgets and settings, from the checkpoints of the first runs."""
     from mmms_training.checkpoint import read_checkpoint
     from mmms_training.run_state import CHECKPOINT_NAME
 
     file = folder / COMMAND_FILE
     how: Numbers = {"command": file.read_text("utf-8").strip()} if file.is_file() else {}
+    for file in sorted(folder.glob(f"runs/{BASE}-seed*/{CHECKPOINT_NAME}"))[:1]:
+        training = read_checkpoint(file).training
+        how["images_of_base"] = training["settings"]["steps"] * training["settings"]["batch_size"]
+        how["base_began_with"] = training["started_from"]
     for file in sorted(folder.glob(f"runs/rgb-seed*/{CHECKPOINT_NAME}")):
         training = read_checkpoint(file).training
         settings = training["settings"]

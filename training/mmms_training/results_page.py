@@ -71,16 +71,19 @@ def _claim(claim: Row) -> list[str]:
         ["network", *METRICS],
         [_gain_row(rows[name, share]) for name in (*_SENSORS, *_CONTROLS) if "gain" in rows.get((name, share), {})],
     )
-    lines += ["", *_verdicts(rows, share)]
-    lines += ["", "### Other shares of invisible borders", "", "Gain in NoC@90 and NoCMS over RGB alone:", ""]
+    lines += ["", *_verdicts(rows, share), *_missing(rows, share)]
     shares = sorted({s for _, s in rows})
-    for metric in ("NoC@90", "NoCMS@(80,70)"):
+    what = "Gain in NoC@90 and NoCMS over RGB alone:" if len(shares) > 1 else NOT_MEASURED
+    lines += ["", "### Other shares of invisible borders", "", what, ""]
+    for metric in ("NoC@90", "NoCMS@(80,70)") if len(shares) > 1 else ():
         body = [
             [_TITLES[name], *(_gain(rows.get((name, s)), metric) for s in shares)] for name in _SENSORS if name != "rgb"
         ]
         lines += _table([metric, *(f"{s} %" for s in shares)], [row for row in body if any(c != "-" for c in row[1:])])
         lines.append("")
     lines += ["### Ablation of the CrossBlock", ""]
+    if sum((name, share) in rows for name in _ABLATION) < 2:
+        return [*lines, NOT_MEASURED]
     lines += _table(
         ["network", *METRICS],
         [
@@ -109,6 +112,11 @@ def _verdicts(rows: Mapping[tuple[str, int], Row], share: int) -> list[str]:
     return lines
 
 
+def _missing(rows: Mapping[tuple[str, int], Row], share: int) -> list[str]:
+    missing = [_TITLES[name] for name in (*_SENSORS, *_CONTROLS) if (name, share) not in rows]
+    return [f"- Not measured yet: {'; '.join(missing)}."] if missing else []
+
+
 def _how(claim: Row) -> str:
     first = claim["rows"][0]
     settings = claim.get("settings", {})
@@ -118,6 +126,12 @@ def _how(claim: Row) -> str:
             f"; {claim['images_per_network']} images per network with {settings['surfaces_per_image']} click sequences "
             f"each, at {settings['resolution']} px, all from the same RGB network per seed"
         )
+    if "images_of_base" in claim:
+        first = claim["base_began_with"]
+        began = f"with backbone, ParallelFPN and CSNet of `{first}`" if first else "from nothing"
+        text += f", which began {began} and was shown {claim['images_of_base']} images"
+    if settings.get("is_backbone_frozen"):
+        text += "; the backbone is frozen"
     return text + "."
 
 
