@@ -192,8 +192,8 @@ class BundleFeatures:
         odd = next((name for name, value in ours.items() if made_for.get(name) != value), None)
         if odd is not None:
             raise ContractError(
-                f"Expected a bundle of {odd} {ours[odd]} in {str(folder)!r} but got {made_for.get(odd)}; encode the "
-                "images again with this network."
+                f"Expected a bundle of {odd} {ours[odd]} in {str(folder)!r} but got {shown(made_for.get(odd))}; "
+                "encode the images again with this network."
             )
         return cls(folder, entries, contract.features_length)
 

@@ -62,7 +62,7 @@ class History:
         kind = entries["do"].value if "do" in entries else None
         self.length += 1
         if kind == "finish":
-            self.new_visit_for = entries["id"].integer(1)
+            self.new_visit_for = place.having("id")["id"].integer(1)
             return
         if kind == "model":
             self.model = {name: str(item.value) for name, item in entries.items() if name not in ("do", "n", "at")}

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from mmms_client.bounded import MOST_PIXELS, check_pixels
-from mmms_client.errors import SessionFormatError
+from mmms_client.errors import SessionFormatError, printable
 
 _LONGEST = 60  # characters of a wrong value that a message repeats
 _PLAIN_NAME = re.compile(r"\w[\w.-]{0,59}")
@@ -38,7 +38,8 @@ class Place:
         """Raise :class:`SessionFormatError`: this place was expected to be something else."""
         got = shown(self.value)
         where = self.path or "the content"
-        raise SessionFormatError(f"{self.file}: expected {where} to be {expected} but got {got}; {self.advice}.")
+        text = f"{self.file}: expected {where} to be {expected} but got {got}; {self.advice}."
+        raise SessionFormatError(printable(text))
 
     def fields(self, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Place]:
         """The fields of an object. A missing one and one of an unknown name are errors."""

@@ -112,7 +112,7 @@ def read_modality(
     samples = _pick_channels(path, samples, channels)
     if notes is not None and raw.pages > 1:
         notes.append(f"{Path(path).name} has {raw.pages} pages; the first one is used.")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # too large for float32; signalling NaN
         values = np.ascontiguousarray(samples, np.float32)
     return values[..., 0] if values.ndim == 3 and values.shape[2] == 1 else values
 

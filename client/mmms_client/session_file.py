@@ -26,7 +26,7 @@ from mmms_client.errors import SessionFormatError
 from mmms_client.events import Surface, SurfaceChanged, Visit
 from mmms_client.files import write_text_atomically
 from mmms_client.geometry import Region
-from mmms_client.json_place import Place, image_size
+from mmms_client.json_place import Place, image_size, shown
 from mmms_client.json_text import parse_json
 from mmms_client.run_length import decode_runs, encode_box_runs
 from mmms_client.session import Session
@@ -181,7 +181,7 @@ def _surfaces(
         class_place = fields.get("class")
         class_name = None if class_place is None or class_place.value is None else class_place.text(True)
         if class_place is not None and classes and class_name is not None and class_name not in classes:
-            class_place.fail(f"one of the classes ({', '.join(sorted(classes))})")
+            class_place.fail(f"one of the classes {shown(', '.join(sorted(classes)))}")
         name = fields["name"].text(may_be_empty=True)
         is_locked = "locked" in fields and fields["locked"].boolean()
         is_visible = "visible" not in fields or fields["visible"].boolean()

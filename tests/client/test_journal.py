@@ -149,6 +149,7 @@ def test_what_is_broken_is_named_with_its_line(written) -> None:
     assert message(lines[0], b'{"do":"delete","id":0}\n').startswith(
         ", line 2: expected id to be a whole number from 1"
     )
+    assert message(lines[0], b'{"do":"finish"}\n').startswith(", line 2: expected id to be given but got None")
     assert message(b'{"journal":2,"image":{}}\n').startswith(
         ", line 1: expected journal to be 1 (what this version of mmms"
     )

@@ -245,6 +245,15 @@ def test_pictures_that_hold_measurements(tmp_path) -> None:
         read_modality(tmp_path / "a.npy")
 
 
+def test_measurements_that_float32_does_not_have(tmp_path) -> None:
+    """Numbers beyond it, and a NaN that signals: both are read without a word of NumPy's."""
+    values = np.array([[1e300, 0.0]])
+    values.view(np.uint64)[0, 1] = 0x7FF0000000000001
+    np.save(tmp_path / "a.npy", values)
+    read = read_modality(tmp_path / "a.npy")
+    assert np.isinf(read[0, 0]) and np.isnan(read[0, 1])
+
+
 @pytest.mark.parametrize("limit", [100, 500])
 def test_decompression_bombs(tmp_path, monkeypatch, limit) -> None:
     path = saved(tmp_path / "a.png", RGB8)

@@ -139,7 +139,7 @@ def test_orders_may_be_left_out_by_all() -> None:
         (
             ["surfaces", 0, "class"],
             "sky",
-            "surfaces[0].class to be one of the classes (ground) but got 'sky'; correct the file.",
+            "surfaces[0].class to be one of the classes 'ground' but got 'sky'; correct the file.",
         ),
         (
             ["surfaces", 1, "colour"],
@@ -198,6 +198,13 @@ def test_orders_may_be_left_out_by_all() -> None:
 )
 def test_mistakes_are_named_with_their_place(path, value, message) -> None:
     assert error_of(changed(path, value)) == message
+
+
+def test_classes_of_two_lines_or_without_end_are_named_on_one() -> None:
+    content = changed(["surfaces", 0, "class"], "sky")
+    content["classes"][0]["name"] = "a\n" + 3000 * "b"
+    message = error_of(content)
+    assert message.isprintable() and "but got 'sky'" in message and len(message) < 500
 
 
 def test_a_visit_without_an_order_among_others() -> None:
