@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from annotation_steps import STEPS, perform
@@ -61,6 +61,7 @@ def look(annotation: Annotation) -> tuple:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(STEPS, max_size=25))
+@example([("delete", 0), ("delete", 0), ("delete", 0), ("undo",)])
 def test_a_journal_brings_everything_back_without_the_model(make_predictor, image, tmp_path, steps) -> None:
     predictor = make_predictor()
     session = Session(predictor, image)
