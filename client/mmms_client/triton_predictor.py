@@ -209,7 +209,7 @@ class TritonPredictor:
         prepared, key = self.transport.prepare(tensors), image_key(tensors)
         path = self._choose(frame, prepared, key)
         if path == ENSEMBLE:
-            self._fill_cache(frame, prepared, key)
+            self._patiently(lambda: self._fill_cache(frame, prepared, key))
             return Encoded(frame, present, Payload(ENSEMBLE, self._version, prepared), key)
         if path == SHARED_MEMORY:
             payload = self._encode_shared(prepared)
@@ -284,9 +284,9 @@ class TritonPredictor:
             check_not_replaced(self._contract, read_contract(self.transport), self.transport.url)
 
     def _fill_cache(self, frame: Frame, prepared: Any, key: str) -> None:
-        """The click ensemble with nothing but padding: fills the cache and returns only a mask."""
+        """The click ensemble with nothing but padding: fills the cache and returns only a mask. Has no patience."""
         tensors = click_inputs(self._contract, frame, [], None)
-        self._infer("mmms", tensors, ("mask",), prepared=prepared, image_key=key)
+        self._ask("mmms", tensors, ("mask",), {"prepared": prepared, "image_key": key})
 
     def _choose(self, frame: Frame, prepared: Any, key: str) -> str:
         with self._lock:
@@ -314,11 +314,10 @@ class TritonPredictor:
         return path, "the server's response cache does not answer"
 
     def _hits(self, frame: Frame, prepared: Any, key: str) -> bool:
-        """Without patience of its own: the cache and the counter of a server that comes back meanwhile are empty."""
-        tensors, rest = click_inputs(self._contract, frame, [], None), {"prepared": prepared, "image_key": key}
+        """To be asked whole again after a fault: cache and counter of a server that comes back meanwhile are empty."""
         before = self.transport.statistics("backbone_fuser", key).cache_hits
-        for _ in range(2):
-            self._ask("mmms", tensors, ("mask",), rest)
+        self._fill_cache(frame, prepared, key)
+        self._fill_cache(frame, prepared, key)
         return self.transport.statistics("backbone_fuser", key).cache_hits > before
 
     def _region(self) -> SharedRegion | None:

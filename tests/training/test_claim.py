@@ -94,10 +94,9 @@ def test_the_command_on_the_page_is_one_that_makes_these_runs(
 ) -> None:
     plan, config = finished
     store(collect_claim(plan.out), tmp_path / CLAIM_FILE)
-    (line,) = (text for text in results_page(tmp_path).splitlines() if text.startswith("training/recipes/claim.sh"))
-    assert "all from the same RGB network per seed, which began from nothing and was shown 8 images" in results_page(
-        tmp_path
-    )
+    page = results_page(tmp_path)
+    (line,) = (text for text in page.splitlines() if text.startswith("training/recipes/claim.sh"))
+    assert "all from the same RGB network per seed, which began from nothing and was shown 8 images" in page
     _, _, *words = shlex.split(line)
     with claim.make_context("claim", ["--out", str(plan.out), *words]) as context:
         given = context.params

@@ -132,14 +132,18 @@ def _how_trained(folder: Path) -> Mapping[str, Any]:
     from mmms_training.checkpoint import read_checkpoint
     from mmms_training.run_state import CHECKPOINT_NAME
 
-    file = folder / COMMAND_FILE
-    how: Numbers = {"command": file.read_text("utf-8").strip()} if file.is_file() else {}
-    for file in sorted(folder.glob(f"runs/{BASE}-seed*/{CHECKPOINT_NAME}"))[:1]:
-        training = read_checkpoint(file).training
-        how["images_of_base"] = training["settings"]["steps"] * training["settings"]["batch_size"]
-        how["base_began_with"] = training["started_from"]
-    for file in sorted(folder.glob(f"runs/rgb-seed*/{CHECKPOINT_NAME}")):
-        training = read_checkpoint(file).training
-        settings = training["settings"]
-        return how | {"images_per_network": settings["steps"] * settings["batch_size"], "settings": settings}
+    def first(network: str) -> Numbers | None:
+        file = min(folder.glob(f"runs/{network}-seed*/{CHECKPOINT_NAME}"), default=None)
+        return None if file is None else read_checkpoint(file).training
+
+    def images(training: Numbers) -> int:
+        return int(training["settings"]["steps"] * training["settings"]["batch_size"])
+
+    command, how = folder / COMMAND_FILE, dict[str, Any]()
+    if command.is_file():
+        how["command"] = command.read_text("utf-8").strip()
+    if base := first(BASE):
+        how |= {"images_of_base": images(base), "base_began_with": base["started_from"]}
+    if rgb := first("rgb"):
+        how |= {"images_per_network": images(rgb), "settings": rgb["settings"]}
     return how

@@ -127,8 +127,8 @@ def _how(claim: Row) -> str:
             f"each, at {settings['resolution']} px, all from the same RGB network per seed"
         )
     if "images_of_base" in claim:
-        first = claim["base_began_with"]
-        began = f"with backbone, ParallelFPN and CSNet of `{first}`" if first else "from nothing"
+        start = claim["base_began_with"]
+        began = f"with backbone, ParallelFPN and CSNet of `{start}`" if start else "from nothing"
         text += f", which began {began} and was shown {claim['images_of_base']} images"
     if settings.get("is_backbone_frozen"):
         text += "; the backbone is frozen"
