@@ -20,7 +20,7 @@ from mmms_client.clicks import Click
 from mmms_client.errors import MMMSError, UsageError
 from mmms_client.events import Event
 from mmms_client.geometry import Frame, Region
-from mmms_client.json_place import Place
+from mmms_client.json_place import Place, shown
 from mmms_client.replaying import Probabilities, Question, answer_all, surface_alone
 
 Fields = dict[str, Place]
@@ -116,9 +116,8 @@ class Operations:
             return None
         name, classes = place.text(), self.workplace.project.classes
         if classes and name not in {c.name for c in classes}:
-            raise UsageError(
-                f"Expected one of the classes ({', '.join(c.name for c in classes)}) but got {name!r}; add it."
-            )
+            known = shown(", ".join(c.name for c in classes))
+            raise UsageError(f"Expected one of the classes {known} but got {shown(name)}; add it.")
         return name
 
     async def remove_click(self, f: Fields) -> None:
