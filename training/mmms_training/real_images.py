@@ -37,7 +37,7 @@ RGB_ONLY: tuple[str, ...] = ()
 _SETTINGS_FILE = "settings.json"
 _TUNING_SEED = 500_000  # of scenes that nothing else is measured on
 Make = Callable[[int], Predictor]  # of a side in px
-_METHODS: dict[str, dict[str, Make]] = {
+METHODS: dict[str, dict[str, Make]] = {
     "GrabCut": {
         "1 iteration": partial(GrabCutPredictor, 1),
         "3 iterations": partial(GrabCutPredictor, 3),
@@ -126,7 +126,7 @@ def run_real(plan: RealPlan, report: Report) -> None:
     name = checkpoint.config.preset
     _measure(plan, f"{name}, RGB alone", "checkpoint, without sensors", network, dataset, protocol, report)
     for method, setting in chosen.items():
-        predictor = _METHODS[method][setting](plan.resolution)
+        predictor = METHODS[method][setting](plan.resolution)
         _measure(plan, method, setting, predictor, dataset, protocol, report)
     sensors = tuple(n for n in open_real(plan, RGB_ONLY).modality_names if n in checkpoint.config.modality_names)
     if sensors and plan.scales:
@@ -138,36 +138,37 @@ def _choose_settings(plan: RealPlan, report: Report) -> dict[str, str]:
     """The best setting of each method by NoC@80 on synthetic scenes."""
     file = plan.out / _SETTINGS_FILE
     asked = {"resolution": plan.resolution, "scenes": plan.tuning_scenes, "px": plan.tuning_px}
+    tried: dict[str, dict[str, float]] = {method: {} for method in METHODS}
     if file.is_file():
         stored = read_settings(file)
         if stored["asked"] == asked:
-            return {method: str(setting) for method, setting in stored["chosen"].items()}
+            tried |= stored["tried"]
     options = DatasetOptions(max_images=plan.tuning_scenes, seed=_TUNING_SEED, modalities=(), side_px=plan.tuning_px)
     scenes = DATASETS["synthetic"](options)
     protocol = EvaluationProtocol(stop_iou=0.95, smallest_area_px=SMALLEST_PX // 4, n_max=plan.n_max)
-    tried: dict[str, dict[str, float]] = {}
-    for method, settings in _METHODS.items():
-        tried[method] = {}
-        for setting, make in settings.items():
-            summary = evaluate(make(plan.resolution), scenes, protocol, name=method, workers=2).summary
-            tried[method][setting] = summary.noc["80"]
-            report(f"{method}, {setting}: NoC@80 {summary.noc['80']:.2f} on {plan.tuning_scenes} synthetic scenes")
-    chosen = {method: min(scores, key=scores.__getitem__) for method, scores in tried.items()}
-    make_folder(plan.out)
-    write_text_atomically(file, json.dumps({"asked": asked, "chosen": chosen, "tried": tried}, indent=1) + "\n")
-    return chosen
+    for method, settings in METHODS.items():
+        for setting in sorted(settings.keys() - tried[method].keys()):
+            predictor = settings[setting](plan.resolution)
+            noc = evaluate(predictor, scenes, protocol, name=method, workers=2).summary.noc["80"]
+            tried[method][setting] = noc
+            make_folder(plan.out)
+            write_text_atomically(file, json.dumps({"asked": asked, "tried": tried}, indent=1) + "\n")
+            report(f"{method}, {setting}: NoC@80 {noc:.2f} on {plan.tuning_scenes} synthetic scenes")
+    return {method: min(sorted(scores), key=scores.__getitem__) for method, scores in tried.items()}
 
 
 def read_settings(file: Path) -> dict[str, Any]:
-    """What was asked and chosen in an earlier run. Raises :class:`DataError`."""
+    """What was asked and tried in an earlier run. Raises :class:`DataError`."""
     try:
         stored = read_json(file)
     except (OSError, ValueError) as error:
         raise DataError(f"Expected settings in {str(file)!r} but got {shown(str(error))}; remove the file.") from error
-    fields = Place(str(file), "", stored, "remove the file").having("asked", "chosen")
-    for method, setting in fields["chosen"].entries().items():
-        if setting.value not in _METHODS.get(method, {}):
-            setting.fail("a setting of a method that there is")
+    fields = Place(str(file), "", stored, "remove the file").having("asked", "tried")
+    for method, scores in fields["tried"].entries().items():
+        for setting, noc in scores.entries().items():
+            noc.number()
+            if setting not in METHODS.get(method, {}):
+                noc.fail("of a setting of a method that there is")
     return dict(stored)
 
 

@@ -22,7 +22,7 @@ from mmms_eval.results import ImageResult
 from mmms_eval.stored import StoredEvaluation, read_evaluation
 from mmms_eval.summary import Summary, summarise
 from mmms_training.claim import BASE, COMMAND_FILE, TRAINED_SHARE, VARIANTS
-from mmms_training.real_images import read_settings
+from mmms_training.real_images import METHODS, read_settings
 
 CLAIM_FILE, REAL_FILE = "claim.json", "real.json"
 METRICS = ("NoC@80", "NoC@90", "NoCMS@(80,70)", "FRMS@(80,70)")
@@ -68,6 +68,7 @@ def collect_real(folder: Path) -> Numbers:
     rows = []
     for run in sorted(runs, key=lambda run: run is not ours[0]):
         row: Numbers = {"method": run.name, **_means(run), "iou_after": _summary(run).mean_iou_after}
+        row["is_classical"] = run.name in METHODS
         if run is not ours[0] and set(run.images) == set(ours[0].images):
             row["gain"] = _gains(ours[0], run)
         rows.append(row)

@@ -163,7 +163,7 @@ def _real(real: Row) -> list[str]:
         ["against", "NoC@80", "NoC@90"],
         [[row["method"], *(_gain(row, m) for m in ("NoC@80", "NoC@90"))] for row in rows if "gain" in row],
     )
-    best = min((row for row in rows if "gain" in row), key=lambda row: row["mean"]["NoC@80"], default=None)
+    best = min((row for row in rows if row["is_classical"]), key=lambda row: row["mean"]["NoC@80"], default=None)
     if best is not None:
         change = 100 * (1 - rows[0]["mean"]["NoC@80"] / best["mean"]["NoC@80"])
         lines += ["", f"NoC@80 is {abs(change):.1f} % {'below' if change >= 0 else 'above'} that of {best['method']}."]
