@@ -1,4 +1,7 @@
-"""A Triton server as a child process, for the demo, the tests and the performance tables. Standard library only."""
+"""A Triton server as a child process, for the demo, the tests and the performance tables. Standard library only.
+
+It does not outlive the process that started it, not even one that was killed.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,7 @@ class ServerProcess:
         self.arguments = list(arguments)
         self.http_port, self.grpc_port, self.metrics_port = free_ports(3)
         self.process: subprocess.Popen[bytes] | None = None
+        self._watcher: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -57,10 +61,13 @@ class ServerProcess:
         ]
         with self.log.open("wb") as handle:
             self.process = subprocess.Popen(command, stdout=handle, stderr=handle, start_new_session=True)
+        self._watch()
         deadline = time.monotonic() + timeout_s
         while not self.is_ready():
-            if self.process.poll() is not None:
-                raise ServerStartError(f"the server ended with code {self.process.returncode}:\n{self.log_tail()}")
+            code = self.process.poll()
+            if code is not None:
+                self.stop()
+                raise ServerStartError(f"the server ended with code {code}:\n{self.log_tail()}")
             if time.monotonic() > deadline:
                 self.stop()
                 raise ServerStartError(f"the server was not ready within {timeout_s:g} s:\n{self.log_tail()}")
@@ -79,6 +86,7 @@ class ServerProcess:
         assert self.process is not None
         self.process.kill()
         self.process.wait()
+        self._stop_watching()
 
     def stop(self) -> None:
         """End the server and everything it started."""
@@ -92,6 +100,18 @@ class ServerProcess:
             os.killpg(self.process.pid, signal.SIGKILL)  # stubs that outlived it
         self.process.wait()
         self.process = None
+        self._stop_watching()
+
+    def _watch(self) -> None:
+        assert self.process is not None
+        self._stop_watching()
+        command = [sys.executable, "-m", "mmms_server.watcher", str(self.process.pid)]
+        self._watcher = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+
+    def _stop_watching(self) -> None:
+        if self._watcher is not None:
+            self._watcher.communicate(b".")
+            self._watcher = None
 
     def log_tail(self) -> str:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -139,3 +139,36 @@ def test_typed_command_answers_help(server_extra: None, tmp_path: Path) -> None:
 def test_server_that_cannot_start_shows_its_log(server_extra: None, tmp_path: Path) -> None:
     with pytest.raises(ServerStartError, match="ended with code"):
         ServerProcess(tmp_path / "no-such-repository", tmp_path / "log").start(60)
+
+
+STARTS_AND_WAITS = """
+import sys, time
+from pathlib import Path
+from mmms_server.process import ServerProcess
+server = ServerProcess(Path(sys.argv[1]), Path(sys.argv[2])).start()
+print(server.process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_server_ends_when_the_program_that_started_it_is_killed(server_extra: None, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", STARTS_AND_WAITS, str(REPOSITORY), str(tmp_path / "log")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        server = int(program.stdout.readline())
+        in_group = [entry for entry in Path("/proc").iterdir() if group_of(entry) == server]
+        program.kill()
+    assert len(in_group) > 1  # its stages, too
+    deadline = time.monotonic() + 60
+    while any(group_of(entry) == server for entry in in_group):
+        assert time.monotonic() < deadline, "the server is still there"
+        time.sleep(0.1)
+
+
+def group_of(process: Path) -> int | None:
+    """The process group of an entry of /proc; None for what is no process, or ended."""
+    try:
+        state, _, group = (process / "stat").read_text().rpartition(")")[2].split()[:3]
+    except OSError:
+        return None
+    return None if state == "Z" else int(group)
