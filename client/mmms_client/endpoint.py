@@ -11,6 +11,7 @@ from mmms_client.errors import UsageError
 
 DEFAULT_URL = "localhost:8001"
 TOKEN_VARIABLE = "MMMS_TOKEN"
+PROVIDER_TOKEN_VARIABLE = "MMMS_PROVIDER_TOKEN"  # for whoever runs the backbone: our token is not theirs
 IMAGE_KEY_HEADER = "mmms-image-key"  # gRPC metadata of every request about one image; a proxy balances by it
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 _ADDRESS = r"(\[[0-9a-fA-F:.%]+\]|[^\s:/\[\]]+):\d{1,5}"
@@ -32,13 +33,23 @@ class Endpoint:
         return url if isinstance(url, Endpoint) else cls.parse(url)
 
     @classmethod
-    def parse(cls, url: str, ca: str | None = None, token_file: str | None = None) -> Endpoint:
+    def of_provider(cls, url: str) -> Endpoint:
+        """Somebody else's server, which gives features: our token does not go there, that of ``MMMS_PROVIDER_TOKEN``
+        does. Raises :class:`UsageError`.
+        """
+        return cls.parse(url, token_variable=PROVIDER_TOKEN_VARIABLE)
+
+    @classmethod
+    def parse(
+        cls, url: str, ca: str | None = None, token_file: str | None = None, token_variable: str = TOKEN_VARIABLE
+    ) -> Endpoint:
         """From what a person types.
 
         Args:
             url: ``host:port``, ``grpc://host:port``, or ``grpcs://host:port`` for TLS.
             ca: PEM file with the authorities that may have signed the server's certificate.
             token_file: file that holds the bearer token; the variable ``MMMS_TOKEN`` holds the token itself.
+            token_variable: the name of another variable.
 
         Raises:
             UsageError: another scheme, no port, a file that cannot be read, or a token that would travel in plain text.
@@ -58,11 +69,11 @@ class Endpoint:
         is_tls = bool(separator) and scheme.lower() == "grpcs"
         if ca is not None and not is_tls:
             raise UsageError(f"Expected --ca with a TLS address but got {url!r}; write --url grpcs://{address}.")
-        token = _read_token(token_file)
+        token = _read_token(token_file, token_variable)
         if token is not None and not is_tls and address.rsplit(":", 1)[0] not in _LOCAL_HOSTS:
             raise UsageError(
                 f"Expected a TLS address to send the token to but got {url!r}, where everybody on the way could read "
-                f"it; write --url grpcs://{address}, or unset {TOKEN_VARIABLE}."
+                f"it; write --url grpcs://{address}, or unset {token_variable}."
             )
         return cls(address, is_tls, None if ca is None else _read_authorities(ca), token)
 
@@ -95,9 +106,9 @@ def _read_authorities(path: str) -> bytes:
     return pem
 
 
-def _read_token(path: str | None) -> str | None:
+def _read_token(path: str | None, variable: str) -> str | None:
     if path is None:
-        source, token = TOKEN_VARIABLE, os.environ.get(TOKEN_VARIABLE, "").strip()
+        source, token = variable, os.environ.get(variable, "").strip()
         if not token:
             return None
     else:

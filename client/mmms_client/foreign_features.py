@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from mmms_client.bounded import read_npy
 from mmms_client.contract import ModelContract, TensorSpec
+from mmms_client.endpoint import Endpoint
 from mmms_client.errors import ContractError, DataError, ModalityError, ModelNotReadyError, UsageError
 from mmms_client.json_place import Place, shown
 from mmms_client.json_text import read_json
@@ -68,7 +69,7 @@ def open_feature_source(
         return BundleFeatures.open(Path(value), contract)
     from mmms_client.triton import TritonTransport
 
-    provider = TritonTransport(value)
+    provider = TritonTransport(Endpoint.of_provider(value))
     try:
         return ProviderFeatures(provider, transport, contract, deadline_s)
     except BaseException:

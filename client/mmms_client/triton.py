@@ -20,7 +20,7 @@ import tritonclient.grpc.aio as aioclient
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from mmms_client.endpoint import IMAGE_KEY_HEADER, Endpoint
+from mmms_client.endpoint import IMAGE_KEY_HEADER, PROVIDER_TOKEN_VARIABLE, TOKEN_VARIABLE, Endpoint
 from mmms_client.errors import (
     AccessError,
     ContractError,
@@ -435,7 +435,7 @@ def _refusal(status: str, text: str, url: str) -> AccessError | None:
     if "UNAUTHENTICATED" in status:
         return AccessError(
             f"Expected {url} to accept our bearer token but it refused: {text}; put the right one in the file of "
-            "--token-file, or in MMMS_TOKEN."
+            f"--token-file, or in {TOKEN_VARIABLE} ({PROVIDER_TOKEN_VARIABLE} for a provider of features)."
         )
     if "PERMISSION_DENIED" in status or "protocol is restricted" in text:
         return AccessError(f"Expected {url} to allow a request but it refused: {text}; ask who runs it.")

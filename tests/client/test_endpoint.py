@@ -15,6 +15,7 @@ PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 @pytest.fixture(autouse=True)
 def no_token(monkeypatch) -> None:
     monkeypatch.delenv("MMMS_TOKEN", raising=False)
+    monkeypatch.delenv("MMMS_PROVIDER_TOKEN", raising=False)
 
 
 def test_tls_with_authorities_and_a_token(tmp_path) -> None:
@@ -33,6 +34,15 @@ def test_the_token_of_the_environment_and_of_a_file_that_goes_first(tmp_path, mo
     (tmp_path / "token").write_text("fromfile")
     assert Endpoint.parse("grpcs://example.org:443", token_file=str(tmp_path / "token")).token == "fromfile"
     assert Endpoint.parse("localhost:8001").token == "fromoutside"  # never leaves this host
+
+
+def test_a_provider_gets_a_token_of_its_own(monkeypatch) -> None:
+    monkeypatch.setenv("MMMS_TOKEN", "ours")
+    assert Endpoint.of_provider("example.org:8001").headers == {}  # nothing that plain text could tell
+    monkeypatch.setenv("MMMS_PROVIDER_TOKEN", "theirs")
+    assert Endpoint.of_provider("grpcs://example.org:443").token == "theirs"
+    with pytest.raises(UsageError, match="or unset MMMS_PROVIDER_TOKEN"):
+        Endpoint.of_provider("example.org:8001")
 
 
 @pytest.mark.parametrize("url", ["example.org:8001", "grpc://10.0.0.1:8001", "127.0.0.1.example.org:8001"])

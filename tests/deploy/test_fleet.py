@@ -205,7 +205,7 @@ def test_a_wrong_token_is_refused(fleet: Fleet, token: str | None) -> None:
     assert isinstance(error, AccessError)
     assert str(error) == (
         f"Expected {fleet.proxy.url} to accept our bearer token but it refused: no valid bearer token; put the right "
-        "one in the file of --token-file, or in MMMS_TOKEN."
+        "one in the file of --token-file, or in MMMS_TOKEN (MMMS_PROVIDER_TOKEN for a provider of features)."
     )
 
 

@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from string import Template
@@ -301,3 +302,16 @@ def test_secrets_are_made_once(nginx: None, tmp_path) -> None:
     assert all(path.stat().st_mode & 0o077 == 0 for path in files)
     names = ["openssl", "x509", "-in", str(folder / "certificate.pem"), "-noout", "-ext", "subjectAltName"]
     assert "DNS:mmms.example.org" in subprocess.run(names, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_image_of_the_client_holds_its_packages_and_no_secrets() -> None:
+    """Secrets, tokens and people's data lie in the build's context; an image with them would go to a registry."""
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    copied = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    assert lines[0] == "*"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    needed = {"pyproject.toml", project["project"]["readme"], *project["project"]["license-files"]}
+    assert copied == needed | {package.partition("/")[0] for package in packages}
+    extras = re.search(r'"/src\[([a-z,]+)\]"', (DEPLOY / "Dockerfile").read_text())
+    assert extras is not None and {"annotate", "bench"} <= set(extras[1].split(","))  # the commands that it says it has

@@ -23,7 +23,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from mmms_client import AsyncTritonPredictor, Click, TritonPredictor
 from mmms_client.contract import KNOWN_MODALITIES, ModelContract
 from mmms_client.errors import ContractError, MMMSError, ServerError
-from mmms_client.foreign_features import check_provider
+from mmms_client.foreign_features import check_provider, open_feature_source
 from mmms_client.triton import TritonTransport
 
 COUNT = int(os.environ.get("MMMS_FUZZ", "150"))
@@ -54,11 +54,13 @@ class Liar(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.configurations = {name: configuration(CONTRACT, name) for name in CONTRACT.models()}
         self.outputs: dict[str, tuple[list[int], str, bytes]] = {}
         self.refusal = ""
+        self.tokens: set[str | bytes | None] = set()
 
     def ServerReady(self, request: Any, context: Any) -> Any:
         return service_pb2.ServerReadyResponse(ready=True)
 
     def ModelReady(self, request: Any, context: Any) -> Any:
+        self.tokens.add(dict(context.invocation_metadata()).get("authorization"))
         return service_pb2.ModelReadyResponse(ready=True)
 
     def ModelConfig(self, request: Any, context: Any) -> Any:
@@ -119,6 +121,19 @@ def test_a_contract_that_no_network_has_is_refused(liar, name, value) -> None:
     with pytest.raises(ContractError) as caught:
         TritonPredictor.connect(url)
     one_line(caught.value)
+
+
+def test_a_provider_of_features_does_not_get_the_token_of_our_server(liar, monkeypatch) -> None:
+    servicer, url = liar
+    monkeypatch.setenv("MMMS_TOKEN", "ours")
+    own = TritonTransport(url)
+    open_feature_source(f"provider={url}", own, CONTRACT, 5.0).close()
+    assert servicer.tokens == {None, "Bearer ours"}  # the provider was asked for `backbone`, our server for `fuser`
+    servicer.tokens.clear()
+    monkeypatch.setenv("MMMS_PROVIDER_TOKEN", "theirs")
+    open_feature_source(f"provider={url}", own, CONTRACT, 5.0).close()
+    assert servicer.tokens == {"Bearer theirs", "Bearer ours"}
+    own.close()
 
 
 def test_ports_without_names_and_shapes_are_refused(liar) -> None:

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from mmms_client.contract import TensorSpec
+from mmms_client.endpoint import Endpoint
 from mmms_client.errors import OutputError, UsageError
 from mmms_client.foreign_features import ask_provider, check_provider
 from mmms_client.geometry import Frame
@@ -82,7 +83,7 @@ class Provider:
 
         shapes = backbone_shapes(network_of(config), config.resolution)
         specs = tuple(TensorSpec(f"F{k}", "FP16", shape) for k, shape in enumerate(shapes, 1))
-        self.transport = TritonTransport(address)
+        self.transport = TritonTransport(Endpoint.of_provider(address))
         self.deadline_s = deadline_s
         self.sha256 = check_provider(self.transport, specs, config.resolution)
         self._version = served_version(self.transport.configuration("backbone"))
