@@ -8,7 +8,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from string import Template
@@ -309,6 +308,7 @@ def test_the_image_of_the_client_holds_its_packages_and_no_secrets() -> None:
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
     copied = {line.removeprefix("!") for line in lines if line.startswith("!")}
     assert lines[0] == "*"
+    tomllib = pytest.importorskip("tomllib")  # Python 3.11
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     needed = {"pyproject.toml", project["project"]["readme"], *project["project"]["license-files"]}
