@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import socket as sockets
 import urllib.parse
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from app_client import RefusedError, origin_of, page_at
-from mmms_client import DataError, UsageError
+from mmms_client import DataError, OutputError, UsageError
 from mmms_client.annotate.images import find_images
 from mmms_client.annotate.page import MAX_MESSAGE_BYTES
 from mmms_client.annotate.pictures import Reading, read_pictures
@@ -219,6 +220,19 @@ def test_two_apps_do_not_share_a_folder(tmp_path) -> None:
     ):
         FolderLock(tmp_path / "out")
     first.release()
+    FolderLock(tmp_path / "out").release()
+
+
+def test_a_lock_without_room_for_its_holder_says_so(tmp_path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(
+            OutputError, match=r"^Expected to write the file '.*\.lock' but got 'File too large'; raise"
+        ):
+            FolderLock(tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     FolderLock(tmp_path / "out").release()
 
 

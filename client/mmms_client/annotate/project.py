@@ -296,12 +296,19 @@ class FolderLock:
                 f"{f' ({holder})' if holder else ''}; close that one, or give another --out."
             )
         self.holder = f"process {os.getpid()}"
-        self.say(self.holder)
+        try:
+            self.say(self.holder)
+        except OutputError:
+            self.release()
+            raise
 
     def say(self, text: str) -> None:
-        """What others are told about the holder."""
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, text.encode("utf-8"), 0)
+        """What others are told about the holder. Raises :class:`OutputError`."""
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, text.encode("utf-8"), 0)
+        except OSError as error:
+            raise OutputError(write_problem(self.path, "file", error)) from error
 
     def release(self) -> None:
         if self._descriptor >= 0:
