@@ -139,6 +139,34 @@ def test_no_address_leads_out_of_the_pages_files(app, secret) -> None:
     asyncio.run(scenario())
 
 
+def test_what_fails_is_one_line_with_the_headers(app, folder, caplog, monkeypatch) -> None:
+    """A picture that is broken or gone since it was opened, a name that no file can have, a fault of ours."""
+
+    async def scenario() -> None:
+        async with app(folder / "rgb", {}, ahead=0) as server, page_at(server.address) as page:
+
+            async def fails(path: str) -> tuple[int, str]:
+                status, body, headers = await page.get(path)
+                assert headers["Content-Security-Policy"] and headers["Cache-Control"] == "no-store"
+                assert body.count(b"\n") == 1
+                return status, body.decode()
+
+            await page.op("open", index=0)
+            for spoil, reason in ((lambda f: f.write_bytes(b"x" * 99), "broken"), (Path.unlink, "No such file")):
+                spoil(folder / "rgb" / "a1.png")
+                status, text = await fails("api/images/0/rgb")
+                assert status == 422 and f"as it was when it was opened but got '{reason}" in text
+            for name in ("a" * 300 + ".js", "a%00b.js"):
+                assert (await fails(f"static/{name}"))[0] == 404
+            assert not caplog.records
+            monkeypatch.setattr("mmms_client.annotate.server.thumbnail_bytes", lambda *_: 1 // 0)
+            assert (await fails("api/images/1/thumbnail"))[0] == 500
+            (record,) = caplog.records
+            assert "ZeroDivisionError" in record.getMessage() and record.exc_info is None
+
+    asyncio.run(scenario())
+
+
 def test_images_are_reached_by_number_only(app, folder) -> None:
     async def scenario() -> None:
         async with app(folder / "rgb", {"thermal": folder / "thermal"}) as server, page_at(server.address) as page:
