@@ -1,7 +1,8 @@
 """``mmms-client export SOURCE --format NAME``: what ``annotate --out`` wrote, in other programs' formats.
 
 A session file holds clicks; their masks are in ``joint.png`` beside it. So nothing here asks a server. A session
-whose visits are start masks only needs no ``joint.png``.
+whose visits are start masks only needs no ``joint.png``, and what an app that was killed had no time to write there is
+taken from its journal.
 
 Everything is coded before the first file is written.
 """
@@ -13,17 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from mmms_client.errors import DataError, ImageReadError, OutputError, SessionFormatError, UsageError
+from mmms_client.errors import DataError, OutputError, UsageError
 from mmms_client.export_masks.annotated import AnnotatedImage, Loss, Options
 from mmms_client.export_masks.formats import Format, load_format
-from mmms_client.export_masks.mask_png import read_samples
 from mmms_client.files import make_folder, write_bytes_atomically
-from mmms_client.joint_mask import JointMap, empty_joint_map, paste
-from mmms_client.session_file import SessionDocument, read_session
-
-SESSION_FILE, JOINT_FILE = "session.json", "joint.png"
+from mmms_client.recorded import Recorded, read_recorded, session_files
+from mmms_client.results import SESSION_FILE
 
 
 @dataclass(frozen=True)
@@ -91,24 +87,22 @@ def open_annotations(sources: Sequence[str]) -> list[AnnotatedImage]:
         UsageError: two sessions of one image.
     """
     files = list(dict.fromkeys(file for source in sources for file in _session_files(source)))
-    documents = [read_session(file) for file in files]
-    paths = [
-        Path(os.path.normpath((f.parent / d.image_path).absolute())) for f, d in zip(files, documents, strict=True)
-    ]
+    sessions = [read_recorded(file) for file in files]
+    paths = [Path(os.path.normpath((s.file.parent / s.document.image_path).absolute())) for s in sessions]
     for path in paths:
         if paths.count(path) > 1:
             both = " and ".join(repr(os.fspath(f)) for f, p in zip(files, paths, strict=True) if p == path)
             raise UsageError(
                 f"Expected one session for each image but got {both} for {os.fspath(path)!r}; export them one by one."
             )
-    return [_annotated(*entry) for entry in zip(files, documents, paths, _names(paths), strict=True)]
+    return [_annotated(*entry) for entry in zip(sessions, paths, _names(paths), strict=True)]
 
 
 def _session_files(source: str) -> list[Path]:
     path = Path(source)
     if not path.is_dir():
         return [path]
-    found = [path / SESSION_FILE] if (path / SESSION_FILE).is_file() else sorted(path.rglob(SESSION_FILE))
+    found = [path / SESSION_FILE] if (path / SESSION_FILE).is_file() else session_files(path)
     if not found:
         raise DataError(
             f"Expected {SESSION_FILE} in {source!r} or in its folders but got none; give what 'mmms-client annotate "
@@ -125,44 +119,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [path.relative_to(common).as_posix() for path in paths]
 
 
-def _annotated(file: Path, document: SessionDocument, image_path: Path, name: str) -> AnnotatedImage:
-    joint = recorded_joint(file, document)
-    classes = tuple(c.name for c in document.classes)
-    return AnnotatedImage.from_joint(name, joint, document.surfaces, classes=classes, image_path=image_path)
-
-
-def recorded_joint(file: Path, document: SessionDocument) -> JointMap:
-    """The joint map of a session: that of the file beside it, or of its start masks where nothing was clicked.
-
-    Raises :class:`mmms_client.errors.DataError` if there is none, or one that is not of this session.
-    """
-    path = file.parent / JOINT_FILE
-    if not path.is_file() and not document.click_count:
-        return _fold(document)
-    if not path.is_file():
-        raise ImageReadError(
-            f"Expected the masks of {os.fspath(file)!r} in {os.fspath(path)!r} but got 'No such file': a session file "
-            f"holds clicks; run 'mmms-client annotate' with --clicks and --out, and export that folder."
-        )
-    joint = read_samples(path, ("P", "I;16", "I"), "a joint map").astype(np.uint16)
-    if joint.shape != document.image_hw:
-        height, width = document.image_hw
-        raise SessionFormatError(
-            f"Expected {os.fspath(path)!r} to be of {width}x{height} px, as its session says, but got "
-            f"{joint.shape[1]}x{joint.shape[0]}; run 'mmms-client annotate' again."
-        )
-    unknown = sorted({int(i) for i in np.unique(joint)} - {0, *(s.surface_id for s in document.surfaces)})
-    if unknown:
-        raise SessionFormatError(
-            f"Expected {os.fspath(path)!r} to hold surfaces of {os.fspath(file)!r} only but got id {unknown[0]}; run "
-            f"'mmms-client annotate' again."
-        )
-    return joint
-
-
-def _fold(document: SessionDocument) -> JointMap:
-    joint = empty_joint_map(document.image_hw)
-    for visit in document.visits:
-        if visit.start_mask is not None:
-            joint = paste(joint, visit.surface_id, visit.start_mask, visit.locked)
-    return joint
+def _annotated(recorded: Recorded, image_path: Path, name: str) -> AnnotatedImage:
+    classes = tuple(c.name for c in recorded.document.classes)
+    surfaces = recorded.document.surfaces
+    return AnnotatedImage.from_joint(name, recorded.joint(), surfaces, classes=classes, image_path=image_path)

@@ -23,8 +23,9 @@ from mmms_client.files import make_folder, path_from, png_bytes, write_bytes_ato
 from mmms_client.inputs import Inputs, open_inputs
 from mmms_client.overlay import render_overlay
 from mmms_client.predictor import Predictor
+from mmms_client.recorded import read_recorded
 from mmms_client.session import Session
-from mmms_client.session_file import SessionDocument, document_of, format_session, read_session, replay
+from mmms_client.session_file import SessionDocument, document_of, format_session, replay
 from mmms_client.units import ValueRule
 
 Connect = Callable[[str | Endpoint, str, float], AbstractContextManager[Predictor]]
@@ -79,7 +80,7 @@ def annotate(request: AnnotateRequest, say: Callable[[str], None], connect: Conn
             "Expected --clicks SESSION.json, the surfaces and clicks to answer, but got none; write the file by "
             "hand (see docs), with mmms_client.write_session, or with the app."
         )
-    document = read_session(request.clicks)
+    document = read_recorded(request.clicks).document
     if not document.click_count:
         raise SessionFormatError(
             f"{request.clicks}: expected at least one surface with a click but got none; add clicks to the file."

@@ -90,19 +90,38 @@ class History:
         annotation.restore(self.done, self.undone, self.new_visit_for)
 
 
-def read_journal(path: str | os.PathLike[str]) -> History:
-    """Read a journal. Raises :class:`SessionFormatError`, one line naming file and line, for one that is broken."""
-    return _read(Path(path))[0]
+def read_journal(path: str | os.PathLike[str], length_bytes: int | None = None) -> History:
+    """Read a journal, or what it was when it had some length.
+
+    Raises :class:`SessionFormatError`, one line naming file and line, for one that is broken.
+    """
+    return _read(Path(path), length_bytes)[0]
 
 
-def _read(path: Path) -> tuple[History, int]:
+def read_journal_header(path: str | os.PathLike[str]) -> History | None:
+    """The first line alone: which image the journal is of; ``None`` for a file without a whole line.
+
+    Errors as for :func:`read_journal`.
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            line = stream.readline()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return _header(_place(Path(path), 1, line)) if line.endswith(b"\n") else None
+
+
+def _unreadable(path: str | os.PathLike[str], error: OSError) -> SessionFormatError:
+    return SessionFormatError(f"Expected the journal {os.fspath(path)!r} but got {error.strerror!r}; check the path.")
+
+
+def _read(path: Path, length_bytes: int | None = None) -> tuple[History, int]:
     """The history, and how many bytes of the file belong to it."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as stream:
+            data = stream.read(-1 if length_bytes is None else length_bytes)
     except OSError as error:
-        raise SessionFormatError(
-            f"Expected the journal {os.fspath(path)!r} but got {error.strerror!r}; check the path."
-        ) from error
+        raise _unreadable(path, error) from error
     whole = data.rfind(b"\n") + 1
     lines = data[:whole].split(b"\n")[:-1]
     if not lines:

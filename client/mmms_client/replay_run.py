@@ -13,12 +13,13 @@ import numpy as np
 
 from mmms_client.annotation import Answer
 from mmms_client.errors import DataError
-from mmms_client.exporting import SESSION_FILE, recorded_joint
 from mmms_client.files import write_text_atomically
 from mmms_client.headless import AnnotateRequest, Connect, connect_to_triton, open_session_inputs
 from mmms_client.joint_mask import JointMap
+from mmms_client.recorded import is_unwritten, read_recorded
+from mmms_client.results import SESSION_FILE
 from mmms_client.session import Session
-from mmms_client.session_file import SessionDocument, read_session, replay
+from mmms_client.session_file import SessionDocument, replay
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ def replay_session(
         MMMSError: one line.
     """
     file = _session_file(Path(request.clicks or "."))
-    document = read_session(file)
-    recorded = recorded_joint(file, document)
+    session_now = read_recorded(file)
+    document, recorded = session_now.document, session_now.joint()
     image = request.image or os.fspath(file.parent / document.image_path)
     request = replace(request, clicks=os.fspath(file), image=image)
     durations_ms: dict[int, list[float]] = {}
@@ -91,7 +92,7 @@ def replay_session(
 def _session_file(path: Path) -> Path:
     if not path.is_dir():
         return path
-    if not (path / SESSION_FILE).is_file():
+    if not (path / SESSION_FILE).is_file() and not is_unwritten(path):
         raise DataError(
             f"Expected {SESSION_FILE} in {os.fspath(path)!r} but got none; give the session file, or the folder of one "
             f"image below the app's --out."

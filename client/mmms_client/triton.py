@@ -9,7 +9,6 @@ import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -20,6 +19,7 @@ import tritonclient.grpc.aio as aioclient
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
+from mmms_client import regions
 from mmms_client.endpoint import IMAGE_KEY_HEADER, PROVIDER_TOKEN_VARIABLE, TOKEN_VARIABLE, Endpoint
 from mmms_client.errors import (
     AccessError,
@@ -64,7 +64,6 @@ _CHANNEL_ARGS = [
     ("grpc.max_reconnect_backoff_ms", 2000),
 ]
 _PROBE_TIMEOUT_S = 5.0
-_REGION_PREFIX, _SHM_FOLDER = "mmms-", Path("/dev/shm")
 
 
 class Region:
@@ -76,18 +75,20 @@ class Region:
         import tritonclient.utils.shared_memory as shm
 
         self.size_bytes = size_bytes
-        self.name = f"{_REGION_PREFIX}{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        self.name = f"{regions.REGION_PREFIX}{os.getpid()}-{uuid.uuid4().hex[:12]}"
         self._client, self._url = client, url
         self._left_behind = left_behind  # names that the server may still know, for the transport to ask again
         self._shm = shm
         self._handle = shm.create_shared_memory_region(self.name, f"/{self.name}", size_bytes)
+        self._held: int | None = None
         self._lock = threading.Lock()
         self._is_open = True
         try:
+            self._held = regions.hold(self.name)
             self._register()
         except BaseException:
             self._left_behind.add(self.name)  # an answer that came too late is no refusal
-            shm.destroy_shared_memory_region(self._handle)
+            self._destroy()
             raise
 
     def register(self) -> None:
@@ -113,7 +114,13 @@ class Region:
             self._client.unregister_system_shared_memory(self.name, client_timeout=_PROBE_TIMEOUT_S)
         except InferenceServerException:  # gone, and then nothing is left there; or too busy to answer in time
             self._left_behind.add(self.name)
+        self._destroy()
+
+    def _destroy(self) -> None:
         self._shm.destroy_shared_memory_region(self._handle)
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
 
 
 class TritonTransport:
@@ -211,15 +218,17 @@ class TritonTransport:
             return None
 
     def _forget_orphans(self) -> None:
-        """Once: let the server give back what clients that were killed had registered. Their memory has no name left
-        on this host, as the system removes it for them; the server alone still holds it.
+        """Once: give back the memory of clients that were killed, and let the server do so with what they had
+        registered.
         """
-        if self._has_looked_for_orphans or not _SHM_FOLDER.is_dir():
+        if self._has_looked_for_orphans or not regions.SHM_FOLDER.is_dir():
             return
         self._has_looked_for_orphans = True
+        regions.remove_orphans()
         status = self._client.get_system_shared_memory_status(client_timeout=_PROBE_TIMEOUT_S)
         for name, region in status.regions.items():
-            if name.startswith(_REGION_PREFIX) and not (_SHM_FOLDER / region.key.lstrip("/")).exists():
+            is_ours = name.startswith(regions.REGION_PREFIX)
+            if is_ours and not (regions.SHM_FOLDER / region.key.lstrip("/")).exists():
                 with suppress(InferenceServerException):  # another client was faster
                     self._client.unregister_system_shared_memory(name, client_timeout=_PROBE_TIMEOUT_S)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import socket as sockets
 import urllib.parse
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from app_client import RefusedError, origin_of, page_at
-from mmms_client import DataError, UsageError
+from mmms_client import DataError, OutputError, UsageError
 from mmms_client.annotate.images import find_images
 from mmms_client.annotate.page import MAX_MESSAGE_BYTES
 from mmms_client.annotate.pictures import Reading, read_pictures
@@ -138,6 +139,34 @@ def test_no_address_leads_out_of_the_pages_files(app, secret) -> None:
     asyncio.run(scenario())
 
 
+def test_what_fails_is_one_line_with_the_headers(app, folder, caplog, monkeypatch) -> None:
+    """A picture that is broken or gone since it was opened, a name that no file can have, a fault of ours."""
+
+    async def scenario() -> None:
+        async with app(folder / "rgb", {}, ahead=0) as server, page_at(server.address) as page:
+
+            async def fails(path: str) -> tuple[int, str]:
+                status, body, headers = await page.get(path)
+                assert headers["Content-Security-Policy"] and headers["Cache-Control"] == "no-store"
+                assert body.count(b"\n") == 1
+                return status, body.decode()
+
+            await page.op("open", index=0)
+            for spoil, reason in ((lambda f: f.write_bytes(b"x" * 99), "broken"), (Path.unlink, "No such file")):
+                spoil(folder / "rgb" / "a1.png")
+                status, text = await fails("api/images/0/rgb")
+                assert status == 422 and f"as it was when it was opened but got '{reason}" in text
+            for name in ("a" * 300 + ".js", "a%00b.js"):
+                assert (await fails(f"static/{name}"))[0] == 404
+            assert not caplog.records
+            monkeypatch.setattr("mmms_client.annotate.server.thumbnail_bytes", lambda *_: 1 // 0)
+            assert (await fails("api/images/1/thumbnail"))[0] == 500
+            (record,) = caplog.records
+            assert "ZeroDivisionError" in record.getMessage() and record.exc_info is None
+
+    asyncio.run(scenario())
+
+
 def test_images_are_reached_by_number_only(app, folder) -> None:
     async def scenario() -> None:
         async with app(folder / "rgb", {"thermal": folder / "thermal"}) as server, page_at(server.address) as page:
@@ -219,6 +248,19 @@ def test_two_apps_do_not_share_a_folder(tmp_path) -> None:
     ):
         FolderLock(tmp_path / "out")
     first.release()
+    FolderLock(tmp_path / "out").release()
+
+
+def test_a_lock_without_room_for_its_holder_says_so(tmp_path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(
+            OutputError, match=r"^Expected to write the file '.*\.lock' but got 'File too large'; raise"
+        ):
+            FolderLock(tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     FolderLock(tmp_path / "out").release()
 
 

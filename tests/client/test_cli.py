@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from killed_app import leave
 from mmms_client import Session, cli, headless, read_session, replay, replay_run
 from mmms_client.endpoint import Endpoint
 from mmms_client.errors import UsageError
@@ -362,6 +363,20 @@ def test_a_session_replays_on_another_model_and_says_the_difference(folder, caps
     assert code == 2 and "Expected a modality of the model" in err
     code, _, err = run(capsys, "replay", "out/surfaces")
     assert code == 1 and err.startswith("mmms-client: error: Expected session.json in 'out/surfaces' but got none")
+
+
+def test_clicks_of_an_app_that_was_killed_are_replayed_and_answered(folder, capsys, predictor, monkeypatch) -> None:
+    session = Session(predictor, np.zeros((48, 64, 3), np.uint8))
+    for x in (10, 30, 50):
+        session.click(session.add_surface(f"at {x}"), x, 20)
+    image_folder = leave(folder / "work", "image.png", "../../image.png", session, written=2)
+    monkeypatch.setattr(replay_run.replay_session, "__defaults__", (None, lambda *_: predictor))
+    code, out, _ = run(capsys, "replay", image_folder)
+    assert code == 0 and "replayed 3 click(s)" in out
+    assert "mean IoU 1.0000 over 3 surface(s); 0.00% of the joint map differs" in out
+    arguments = ("annotate", "image.png", "--clicks", image_folder / "session.json", "--out", "again")
+    assert run(capsys, *map(str, arguments))[0] == 0
+    assert np.array_equal(read_palette_png("again/joint.png"), session.joint)
 
 
 def test_interrupts_and_faults_of_ours(folder, capsys, predictor) -> None:

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mmms_client import Session, cli, headless, read_session, replay
+from killed_app import leave
+from mmms_client import Session, cli, edits, headless, read_session, replay
+from mmms_client.alignment import Nudge
+from mmms_client.annotate.project import Project, ProjectClass
+from mmms_client.annotation import Annotation
 from mmms_client.clicks import Click
-from mmms_client.events import Surface, Visit
+from mmms_client.event_json import event_entry
+from mmms_client.events import ModalityAligned, Surface, SurfaceDeleted, Visit
 from mmms_client.export_masks.coco import read_coco
 from mmms_client.export_masks.formats import MODULES
 from mmms_client.export_masks.instance_png import read_instance_png
 from mmms_client.export_masks.palette_png import write_palette_png
+from mmms_client.geometry import Frame
+from mmms_client.journal import JOURNAL_FILE, Journal
+from mmms_client.results import JOINT_FILE, RESULTS_FILE, SESSION_FILE
 from mmms_client.session_file import SessionDocument, SurfaceClass, write_session
 
 H, W = 48, 64
@@ -99,6 +109,83 @@ def test_strict_writes_nothing_where_something_would_be_lost(folder, capsys) -> 
     assert run(capsys, "export", "out/one", "-f", "npz", "--out", "data", "--strict")[0] == 0
 
 
+# After a kill -------------------------------------------------------------------------------------------
+@pytest.fixture
+def killed(tmp_path, monkeypatch, predictor) -> tuple[Path, Session]:
+    """``work/day/a.png`` with results of its first three steps of seven, and all that was done."""
+    monkeypatch.chdir(tmp_path)
+    session = Session(predictor, np.zeros((H, W, 3), np.uint8))
+    for number in (1, 2):
+        session.add_surface(f"s{number}", "ground")
+        session.click(number, 20 * number, 20)
+        session.do(edits.brush(session, number, [(50, 10 * number)], 4, False))
+    session.do(SurfaceDeleted(1))
+    return leave(Path("work"), "day/a.png", "../../../a.png", session, written=3), session
+
+
+def written_once(folder: Path) -> None:
+    """A first session that was killed before its joint map, or an app that wrote no such file."""
+    (folder / RESULTS_FILE).unlink()
+    (folder / JOINT_FILE).unlink()
+
+
+@pytest.mark.parametrize("spoil", [lambda _: None, written_once])
+def test_what_a_killed_app_acknowledged_is_exported(killed, capsys, spoil) -> None:
+    folder, session = killed
+    spoil(folder)
+    before = {path: path.read_bytes() for path in Path("work").rglob("*") if path.is_file()}
+    assert run(capsys, "export", "work", "-f", "coco", "-f", "instance-png", "--out", "data")[0] == 0
+    assert np.array_equal(read_instance_png("data/instance-png/a.png"), session.joint) and session.joint.any()
+    assert {path: path.read_bytes() for path in Path("work").rglob("*") if path.is_file()} == before
+    project = Project.read("work", [])
+    project.set_classes([ProjectClass(1, "soil", "#808000")])  # with the app closed on another image
+    run(capsys, "export", "work", "-f", "coco", "--out", "data")
+    (image,) = read_coco("data/coco/annotations.json")
+    assert [surface.class_name for surface in image.surfaces] == ["soil"]
+
+
+def no_session(folder: Path) -> None:
+    (folder / SESSION_FILE).unlink()
+
+
+def taken_elsewhere(folder: Path) -> None:
+    folder.rename("work/b.png")
+
+
+def moved_modality(folder: Path) -> None:
+    with Journal.open(folder / JOURNAL_FILE, "day/a.png", (H, W))[0] as journal:
+        journal.append(event_entry(ModalityAligned("thermal", Nudge(3.0))))
+
+
+@pytest.mark.parametrize("spoil", [no_session, taken_elsewhere, moved_modality])
+def test_what_only_the_app_can_complete_is_refused(killed, capsys, spoil) -> None:
+    spoil(killed[0])
+    code, out, err = run(capsys, "export", "work", "-f", "coco", "--out", "data")
+    assert (code, out) == (1, "") and err.count("\n") == 1 and err.endswith("; open the image in the app once.\n")
+    assert re.search(
+        r"Expected 'work/(day/a|b)\.png/session\.json' (to hold all of journal.jsonl|but got its journal)", err
+    )
+
+
+def test_sessions_that_no_journal_is_ahead_of_are_exported_as_they_are(folder, capsys) -> None:
+    """An app that looked at what was recorded otherwise, or only looked; folders that were copied without dot files."""
+    for name in ("one", "none"):
+        Journal.open(folder / "out" / name / JOURNAL_FILE, name, (H, W))[0].close()
+    Project.open("out", [])
+    shutil.copy(leave(Path("work"), "a.png", "a.png", painted(), written=1) / JOURNAL_FILE, "out/two")
+    assert run(capsys, "export", "out", "-f", "instance-png", "--out", "data")[0] == 0
+    assert np.array_equal(read_instance_png("data/instance-png/one/rgb.png"), joint())
+    assert np.array_equal(read_instance_png("data/instance-png/two/rgb.png"), joint()[::-1])
+
+
+def painted() -> Annotation:
+    annotation = Annotation(Frame.of((H, W), 1), 64)
+    annotation.add_surface("a")
+    annotation.do(edits.brush(annotation, 1, [(9, 9)], 3, False))
+    return annotation
+
+
+# Sources ------------------------------------------------------------------------------------------------
 def no_joint(folder: Path) -> None:
     (folder / "out/one/joint.png").unlink()
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from mmms_client import Click, TritonPredictor, triton
+from mmms_client import Click, TritonPredictor, regions, triton
 from mmms_client.triton import TritonTransport
 from mmms_server.process import ServerProcess
 
@@ -75,6 +75,60 @@ def test_what_was_asked_for_is_its_owners_and_given_back(nano_server: ServerProc
         gc.collect()
         assert len(ours() - before) == 1 == len(registered(nano_server)), "an image that nobody holds any more"
     assert ours() == before and registered(nano_server) == set()
+
+
+CLIENT = """
+import sys, time, numpy as np
+from mmms_client import TritonPredictor
+predictor = TritonPredictor.connect(sys.argv[1], features="shared-memory")
+encoded = predictor.encode(np.zeros((48, 64, 3), np.uint8))
+print("encoded", flush=True)
+time.sleep(600)
+"""
+
+
+def test_what_a_closed_terminal_leaves_is_given_back_by_the_next_client(
+    nano_server: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole process group is gone, and with it Python's own process for that. What lives is left alone."""
+    monkeypatch.setattr(regions, "_STARTING_S", 0.0)
+    command = [sys.executable, "-c", CLIENT, nano_server.url]
+    clients = [subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) for _ in range(2)]
+    try:
+        for client in clients:
+            assert client.stdout is not None and client.stdout.readline() == b"encoded\n"
+        (lost,), (living,) = ours(clients[0].pid), ours(clients[1].pid)
+        os.killpg(clients[0].pid, signal.SIGKILL)
+        clients[0].wait()
+        assert ours(clients[0].pid) == {lost}
+        before = ours()
+        with TritonPredictor.connect(nano_server.url, features="shared-memory") as predictor:
+            encoded = predictor.encode(image(4))
+            assert ours(clients[0].pid) == set() and ours(clients[1].pid) == {living}
+            assert registered(nano_server) == (ours() - before) | {living}
+            del encoded
+    finally:
+        for client in clients:
+            if client.poll() is None:
+                client.terminate()
+            client.wait()
+            assert client.stdout is not None
+            client.stdout.close()
+
+
+def test_only_unheld_memory_of_this_user_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regions, "SHM_FOLDER", tmp_path)
+    for name in ("mmms-1-a", "mmms-1-b", "somebody-elses"):
+        (tmp_path / name).write_bytes(bytes(9))
+    (tmp_path / "mmms-1-link").symlink_to(tmp_path / "somebody-elses")
+    os.mkfifo(tmp_path / "mmms-1-pipe")
+    held = regions.hold("mmms-1-b")
+    assert held is not None
+    assert regions.remove_orphans(tmp_path) == [], "of this moment: somebody may be starting"
+    assert regions.remove_orphans(tmp_path, time.time() + 60) == ["mmms-1-a"]
+    os.close(held)
+    assert regions.remove_orphans(tmp_path, time.time() + 60) == ["mmms-1-b"]
+    assert {path.name for path in tmp_path.iterdir()} == {"somebody-elses", "mmms-1-link", "mmms-1-pipe"}
 
 
 def too_late(*_: object, **__: object) -> None:

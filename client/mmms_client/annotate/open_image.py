@@ -11,7 +11,6 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from mmms_client import edits
@@ -19,7 +18,7 @@ from mmms_client.alignment import Nudge
 from mmms_client.annotate.images import ImageFile
 from mmms_client.annotate.model import READY, ModelLink, Timing
 from mmms_client.annotate.pictures import Pictures, Reading, read_pictures
-from mmms_client.annotate.project import RESULTS_FILE, Project
+from mmms_client.annotate.project import Project
 from mmms_client.annotation import Annotation, ClickRequest
 from mmms_client.annotation_state import Answers
 from mmms_client.box_mask import NOWHERE, Box, BoxMask
@@ -30,14 +29,14 @@ from mmms_client.event_json import event_entry
 from mmms_client.events import Clicked, ClickRemoved, Event, ModalityAligned, SurfaceAdded
 from mmms_client.export_masks.instance_png import encode_instance_png
 from mmms_client.export_masks.palette_png import MAX_ID, encode_palette_png
-from mmms_client.exporting import JOINT_FILE, SESSION_FILE
 from mmms_client.files import path_from, write_bytes_atomically, write_text_atomically
 from mmms_client.geometry import Frame, Region
 from mmms_client.importing import find_masks
 from mmms_client.journal import JOURNAL_FILE, Journal
 from mmms_client.predictor import Encoded
 from mmms_client.replaying import Probabilities, Question, answer_all, removal
-from mmms_client.session_file import SessionDocument, document_of, format_session
+from mmms_client.results import JOINT_FILE, RESULTS_FILE, SESSION_FILE
+from mmms_client.session_file import SessionDocument, format_session
 
 _MOST_ENCODED = 24  # encoded views of one image kept on this side: about a megabyte each
 Changed = Callable[["OpenImage", Box], Awaitable[None]]
@@ -332,16 +331,13 @@ class OpenImage:
 
     def _session_document(self) -> SessionDocument:
         """The session as it is now, with the classes as the project calls them now."""
-        project, annotation, folder = self.project, self.annotation, self.project.folder(self.file)
-        surfaces = tuple(replace(s, class_name=project.class_name(s.class_name)) for s in annotation.surfaces)
-        document = document_of(
-            annotation,
+        folder = self.project.folder(self.file)
+        return self.project.session(
+            self.annotation,
             path_from(folder, self.file.path),
             {name: path_from(folder, path) for name, path in self.file.modalities.items()},
             {m.name: m.alignment for m in self.pictures.modalities if m.alignment is not None},
-            project.session_classes(s.class_name for s in surfaces),
         )
-        return replace(document, surfaces=surfaces)
 
     @property
     def is_closed(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from PIL import Image
 from mmms_client.alignment import Alignment, Nudge, align, nudged
 from mmms_client.annotate.images import ImageFile, check_inside
 from mmms_client.contract import ModalitySpec, ModelContract
-from mmms_client.errors import MMMSError
+from mmms_client.errors import ImageReadError, MMMSError
 from mmms_client.files import png_bytes
 from mmms_client.geometry import check_aspect
 from mmms_client.picture_file import open_picture
@@ -182,9 +183,25 @@ def _modality(
 def image_bytes(path: Path, image: NDArray[np.uint8], reading: Reading) -> tuple[bytes, str]:
     """The image for the browser: the file itself where that is an upright 8-bit PNG or JPEG, else a PNG.
 
-    Raises :class:`mmms_client.errors.DataError` for a file that links elsewhere now.
+    Raises :class:`mmms_client.errors.DataError` for a file that links elsewhere, is broken or gone by now.
     """
     _check(path, reading)
+    try:
+        stored = _stored_picture(path)
+    except Exception as error:  # Pillow's decoders raise whatever the broken bytes lead them to
+        reason = getattr(error, "strerror", None) or "broken bytes"
+        raise ImageReadError(
+            f"Expected the image {os.fspath(path)!r} as it was when it was opened but got {reason!r}; restore the file."
+        ) from error
+    if stored is not None:
+        return stored
+    stream_out = io.BytesIO()
+    Image.fromarray(image, "RGB").save(stream_out, "PNG", compress_level=1)
+    return stream_out.getvalue(), "image/png"
+
+
+def _stored_picture(path: Path) -> tuple[bytes, str] | None:
+    """A file's bytes and content type, if it is an upright 8-bit PNG or JPEG that browsers show as we read it."""
     with path.open("rb") as stream, open_picture(stream) as picture:
         is_upright = picture.getexif().get(0x0112, 1) in (0, 1)
         is_plain = (
@@ -193,11 +210,7 @@ def image_bytes(path: Path, image: NDArray[np.uint8], reading: Reading) -> tuple
             and not picture.info.get("icc_profile")
         )
         kind = _AS_STORED.get(picture.format or "")
-    if kind and is_upright and is_plain:
-        return path.read_bytes(), kind
-    stream_out = io.BytesIO()
-    Image.fromarray(image, "RGB").save(stream_out, "PNG", compress_level=1)
-    return stream_out.getvalue(), "image/png"
+    return (path.read_bytes(), kind) if kind and is_upright and is_plain else None
 
 
 def thumbnail_bytes(path: Path, reading: Reading) -> bytes:

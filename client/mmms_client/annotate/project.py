@@ -9,24 +9,23 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mmms_client.alignment import Nudge
+from mmms_client.alignment import Alignment, Nudge
 from mmms_client.annotate.images import ImageFile
-from mmms_client.annotation import check_colour
+from mmms_client.annotation import Annotation, check_colour
 from mmms_client.errors import DataError, OutputError, SessionFormatError, UsageError
-from mmms_client.exporting import JOINT_FILE, SESSION_FILE
 from mmms_client.files import make_folder, write_problem, write_text_atomically
-from mmms_client.journal import JOURNAL_FILE
 from mmms_client.json_place import Place
 from mmms_client.json_text import parse_json, read_json
 from mmms_client.palette import palette
-from mmms_client.session_file import SurfaceClass
+from mmms_client.results import are_current, made_of
+from mmms_client.session_file import SessionDocument, SurfaceClass, document_of
 
-PROJECT_FILE, LOCK_FILE, RESULTS_FILE = "project.json", ".lock", ".results.json"
+PROJECT_FILE, LOCK_FILE = "project.json", ".lock"
 STATES = ("todo", "done", "skipped")
 _MOST_CLASSES = 1000
 _OPAQUE_CHARACTERS = 64 * 1024  # of the page's settings as JSON
@@ -128,20 +127,23 @@ class Project:
 
     def has_results(self, image: ImageFile) -> bool:
         """Whether session.json and joint.png of an image are there, and of all that its journal holds."""
-        folder = self.folder(image)
-        try:
-            if not all((folder / name).is_file() for name in (SESSION_FILE, JOINT_FILE)):
-                return False
-            made_of = json.loads((folder / RESULTS_FILE).read_text("utf-8"))
-            return bool(made_of == self.made_of((folder / JOURNAL_FILE).stat().st_size))
-        except (OSError, ValueError, RecursionError):
-            return False
+        return are_current(self.folder(image), self.renamed)
 
     def made_of(self, journal_bytes: int) -> dict[str, Any]:
-        """What is kept beside an image's results to tell whether they are of now: a journal only grows, and a clock
-        may be set back.
-        """
-        return {"journal_bytes": journal_bytes, "renamed": self.renamed}
+        """What is kept beside results that are of so much of a journal."""
+        return made_of(journal_bytes, self.renamed)
+
+    def session(
+        self,
+        annotation: Annotation,
+        image_path: str,
+        modalities: Mapping[str, str],
+        alignments: Mapping[str, Alignment],
+    ) -> SessionDocument:
+        """An annotation as a session file has it, with the classes as the project calls them now."""
+        surfaces = tuple(replace(s, class_name=self.class_name(s.class_name)) for s in annotation.surfaces)
+        classes = self.session_classes(s.class_name for s in surfaces)
+        return replace(document_of(annotation, image_path, modalities, alignments, classes), surfaces=surfaces)
 
     def state(self, image: ImageFile) -> str:
         return self.states.get(image.name, "todo")
@@ -294,12 +296,19 @@ class FolderLock:
                 f"{f' ({holder})' if holder else ''}; close that one, or give another --out."
             )
         self.holder = f"process {os.getpid()}"
-        self.say(self.holder)
+        try:
+            self.say(self.holder)
+        except OutputError:
+            self.release()
+            raise
 
     def say(self, text: str) -> None:
-        """What others are told about the holder."""
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, text.encode("utf-8"), 0)
+        """What others are told about the holder. Raises :class:`OutputError`."""
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, text.encode("utf-8"), 0)
+        except OSError as error:
+            raise OutputError(write_problem(self.path, "file", error)) from error
 
     def release(self) -> None:
         if self._descriptor >= 0:

@@ -8,6 +8,7 @@ Origin of whoever sends one; the socket must have one.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from importlib import resources
@@ -18,7 +19,7 @@ from aiohttp import web
 from mmms_client.annotate.page import MAX_MESSAGE_BYTES, Page
 from mmms_client.annotate.pictures import image_bytes, thumbnail_bytes
 from mmms_client.annotate.workplace import Workplace
-from mmms_client.errors import DataError, MMMSError, UsageError
+from mmms_client.errors import DataError, MMMSError, UsageError, printable
 
 HOST = "127.0.0.1"
 _TOKEN_BYTES = 32
@@ -45,6 +46,7 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Cache-Control": "no-store",
 }
+_log = logging.getLogger("mmms_client")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -107,6 +109,9 @@ class AnnotateServer:
             response = web.Response(status=refusal.status, text=f"{refusal.status}: {refusal.reason}\n")
         except MMMSError as error:
             response = web.Response(status=422, text=f"{error}\n")
+        except Exception as error:  # noqa: BLE001 - a fault of ours leaves no answer without the headers
+            _log_fault(error)
+            response = web.Response(status=500, text="500: a fault in mmms; the terminal says which.\n")
         if not response.prepared:
             response.headers.update(_HEADERS)
         return response
@@ -165,9 +170,15 @@ class AnnotateServer:
         self._sockets.add(socket)
         try:
             await Page(self.workplace, socket).serve()
+        except Exception as error:  # noqa: BLE001 - an open socket takes no other answer any more
+            _log_fault(error)
         finally:
             self._sockets.discard(socket)
         return socket
+
+
+def _log_fault(error: Exception) -> None:
+    _log.error("a request failed: %s: %s; this is a fault in mmms", type(error).__name__, printable(str(error)))
 
 
 def _page_file(name: str) -> web.Response:
@@ -178,7 +189,11 @@ def _page_file(name: str) -> web.Response:
     if kind is None or any(part in ("..", "/", "") or "\\" in part or part.startswith(".") for part in parts):
         raise web.HTTPNotFound
     file = root.joinpath(*parts)
-    if not file.is_file():
+    try:
+        is_there = file.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        is_there = False
+    if not is_there:
         raise web.HTTPNotFound
     text = kind.startswith("text/") or kind in ("application/json", "image/svg+xml")
     return web.Response(body=file.read_bytes(), content_type=kind, charset="utf-8" if text else None)

@@ -23,9 +23,10 @@ from mmms_client.errors import DataError, MMMSError, UsageError
 from mmms_client.export_masks.annotated import Options
 from mmms_client.export_masks.formats import MODULES as FORMATS
 from mmms_client.export_masks.formats import load_format
-from mmms_client.exporting import SESSION_FILE, all_losses, open_annotations
+from mmms_client.exporting import all_losses, open_annotations
 from mmms_client.files import make_folder, write_bytes_atomically
 from mmms_client.journal import JOURNAL_FILE
+from mmms_client.results import SESSION_FILE
 from mmms_client.triton_predictor import ENSEMBLE
 
 _MOST_OPEN = 6  # images kept open while no page shows them

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,9 +60,14 @@ def read_labels(
         raise DataError(
             f"Expected ids from 0 to 65535 in {name} but got {labels.min()} to {labels.max()}; renumber them."
         )
-    labels[np.isin(labels, np.asarray(ignore_ids, np.int64))] = IGNORE
-    narrowed: NDArray[np.int32] = labels.astype(np.int32)
-    return narrowed
+    return as_labels(labels, ignore_ids)
+
+
+def as_labels(ids: NDArray[np.integer[Any]], ignore_ids: Sequence[int] = (255,)) -> NDArray[np.int32]:
+    """Ids [H, W] from 0 to 65535 as int32, with :data:`IGNORE` for each of ``ignore_ids``."""
+    labels: NDArray[np.int32] = ids.astype(np.int32)
+    labels[np.isin(labels, np.asarray(ignore_ids, np.int32))] = IGNORE
+    return labels
 
 
 def map_ids(labels: NDArray[np.int32], ids: Mapping[int, int], path: str | os.PathLike[str]) -> NDArray[np.int32]:

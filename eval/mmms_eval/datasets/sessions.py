@@ -27,12 +27,14 @@ from mmms_client.contract import ModalitySpec
 from mmms_client.errors import DataError, SessionFormatError, UsageError
 from mmms_client.geometry import Region, check_aspect
 from mmms_client.readers import read_image, read_modality
-from mmms_client.session_file import SessionDocument, read_session
+from mmms_client.recorded import Recorded, is_unwritten, read_recorded, session_files
+from mmms_client.results import JOINT_FILE as JOINT
+from mmms_client.results import SESSION_FILE as SESSION
+from mmms_client.session_file import SessionDocument
 from mmms_client.units import ValueRule, apply_rule, find_rule
-from mmms_eval.datasets.labels import read_labels
+from mmms_eval.datasets.labels import as_labels, read_labels
 from mmms_eval.datasets.sample import IGNORE, NO_SURFACE, DatasetOptions, Sample, shorten
 
-SESSION, JOINT = "session.json", "joint.png"
 TREE = f"ROOT/ANY/FOLDER/{SESSION} and {JOINT} beside it"
 _HOW = "write sessions with 'mmms-client annotate --out FOLDER'"
 
@@ -45,11 +47,13 @@ class RecordedSession:
     folder: Path
     image: Path | None = None
     modalities: tuple[tuple[str, Path], ...] = ()
+    has_map_in_journal: bool = False  # of an app that was killed: what lies in the joint map is behind it, or missing
 
     @property
     def files(self) -> tuple[Path, ...]:
         images = () if self.image is None else (self.image,)
-        return (self.folder / SESSION, self.folder / JOINT, *images, *(file for _, file in self.modalities))
+        maps = () if self.has_map_in_journal else (self.folder / JOINT,)
+        return (self.folder / SESSION, *maps, *images, *(file for _, file in self.modalities))
 
 
 @dataclass(frozen=True)
@@ -76,12 +80,13 @@ class SessionsDataset:
     def __getitem__(self, index: int) -> Sample:
         """Read one session. Raises :class:`DataError` naming the file that is missing, broken or does not fit."""
         session = self.sessions[index]
-        document = read_session(session.folder / SESSION)
+        recorded = read_recorded(session.folder / SESSION)
+        document = recorded.document
         file = session.folder / document.image_path
         image = read_image(file)
         image_hw = (image.shape[0], image.shape[1])
         check_size(file, image_hw, document)
-        labels = read_joint(session.folder / JOINT, document)
+        labels = read_joint(recorded)
         modalities = {
             name: self._read(spec, session.folder / document.modalities[name], document)
             for name, spec in self.specs.items()
@@ -111,12 +116,13 @@ class SessionsDataset:
         }
 
 
-def read_joint(file: Path, document: SessionDocument) -> NDArray[np.int32]:
+def read_joint(recorded: Recorded) -> NDArray[np.int32]:
     """The joint map of a session as surface ids int32 [H, W], :data:`IGNORE` outside of its region.
 
     Raises :class:`DataError` if it is of another size than the image, or has ids that the session lacks.
     """
-    labels = read_labels(file)
+    file, document = recorded.joint_file, recorded.document
+    labels = read_labels(file) if recorded.restored is None else as_labels(recorded.restored)
     check_size(file, (labels.shape[0], labels.shape[1]), document)
     known = {surface.surface_id for surface in document.surfaces}
     strange = [str(i) for i in np.unique(labels) if i > NO_SURFACE and int(i) not in known]
@@ -156,11 +162,15 @@ def open_sessions(options: DatasetOptions) -> SessionsDataset:
     if options.root is None:
         raise UsageError(f"Expected --root with {TREE} but got no --root; give a folder with sessions, or {_HOW}.")
     root = Path(options.root)
-    folders = sorted({file.parent for name in (SESSION, JOINT) for file in root.rglob(name)})
+    folders = sorted({file.parent for file in (*session_files(root), *root.rglob(JOINT))})
     if not folders:
         raise DataError(f"Expected {TREE} in {str(root)!r} but got no session; {_HOW}.")
-    documents = {folder: _read(folder, options.keep_going) for folder in folders}
-    sessions = [_recorded(root, folder, document) for folder, document in documents.items()]
+    documents: dict[Path, SessionDocument | None] = {}
+    sessions = []
+    for folder in folders:
+        recorded = _read(folder, options.keep_going)
+        documents[folder] = None if recorded is None else recorded.document
+        sessions.append(_recorded(root, folder, recorded))
     _check_files(root, sessions, options)
     used = sessions[: options.max_images]
     read = options.readable({name for session in used for name, _ in session.modalities})
@@ -173,22 +183,24 @@ def open_sessions(options: DatasetOptions) -> SessionsDataset:
     )
 
 
-def _read(folder: Path, keep_going: bool) -> SessionDocument | None:
+def _read(folder: Path, keep_going: bool) -> Recorded | None:
     """The session of a folder; ``None`` if there is none, or a broken one that is counted when it is its turn."""
     try:
-        return read_session(folder / SESSION) if (folder / SESSION).is_file() else None
+        is_there = (folder / SESSION).is_file() or is_unwritten(folder)
+        return read_recorded(folder / SESSION) if is_there else None
     except SessionFormatError:
         if keep_going:
             return None
         raise
 
 
-def _recorded(root: Path, folder: Path, document: SessionDocument | None) -> RecordedSession:
+def _recorded(root: Path, folder: Path, recorded: Recorded | None) -> RecordedSession:
     key = folder.relative_to(root).as_posix() if folder != root else "session"
-    if document is None:
+    if recorded is None:
         return RecordedSession(key, folder)
+    document = recorded.document
     modalities = tuple((name, folder / path) for name, path in sorted(document.modalities.items()))
-    return RecordedSession(key, folder, folder / document.image_path, modalities)
+    return RecordedSession(key, folder, folder / document.image_path, modalities, recorded.restored is not None)
 
 
 def _check_files(root: Path, sessions: Iterable[RecordedSession], options: DatasetOptions) -> None:

@@ -13,8 +13,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 import mmms_client
+from killed_app import leave
+from mmms_client import edits
+from mmms_client.annotation import Annotation
 from mmms_client.contract import ModalitySpec
 from mmms_client.errors import DataError, ModalityError, UsageError
+from mmms_client.geometry import Frame
 from mmms_client.headless import AnnotateRequest, annotate
 from mmms_eval.cli import bench
 from mmms_eval.datasets import IGNORE
@@ -83,6 +87,22 @@ def test_bench_measures_it(root: Path, thermal_predictor: Any, monkeypatch: pyte
     assert result.exit_code == 0, result.output
     summary = json.loads(file.read_text())["evaluations"][0]["summary"]
     assert (summary["images"], summary["surfaces"], summary["noc"]["95"]) == (2, 4, 1.0)
+
+
+def test_what_a_killed_app_acknowledged_is_ground_truth_too(tmp_path: Path) -> None:
+    save(tmp_path / "rgb.png", np.full((24, 30, 3), 90, np.uint8))
+    done = Annotation(Frame.of((24, 30), 1), 64)
+    for number in (1, 2):
+        done.add_surface(f"s{number}")
+        done.do(edits.brush(done, number, [(9.0 * number, 9.0)], 3, False))
+    folder = leave(tmp_path / "work", "rgb.png", "../../rgb.png", done, written=2)
+    sample = open_tree("sessions", tmp_path / "work", partial=False)[0]
+    assert np.array_equal(sample.labels, done.joint) and [s.name for s in sample.surfaces()] == ["s1", "s2"]
+    (folder / "joint.png").unlink()  # killed before the first one was written
+    assert np.array_equal(open_tree("sessions", tmp_path / "work", partial=False)[0].labels, done.joint)
+    (folder / "session.json").unlink()
+    with pytest.raises(DataError, match=r"Expected '.*session.json' but got its journal alone .*; open the image in"):
+        open_tree("sessions", tmp_path / "work", partial=False)
 
 
 def test_a_root_that_is_one_session(root: Path) -> None:
