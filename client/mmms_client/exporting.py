@@ -19,7 +19,7 @@ from mmms_client.errors import DataError, ImageReadError, OutputError, SessionFo
 from mmms_client.export_masks.annotated import AnnotatedImage, Loss, Options
 from mmms_client.export_masks.formats import Format, load_format
 from mmms_client.export_masks.mask_png import read_samples
-from mmms_client.files import make_folder, write_bytes_atomically
+from mmms_client.files import write_inside
 from mmms_client.joint_mask import JointMap, empty_joint_map, paste
 from mmms_client.session_file import SessionDocument, read_session
 
@@ -68,8 +68,7 @@ def export(request: ExportRequest, say: Callable[[str], None]) -> Path:
             f"choose another format, or leave --strict out."
         )
     for path, data in files.items():
-        make_folder(path.parent)
-        write_bytes_atomically(path, data)
+        write_inside(out, path, data)
     surfaces = sum(len(image.surfaces) for image in images)
     say(f"written to {out}: {len(images)} image(s), {surfaces} surface(s), {len(files)} file(s)")
     return out

@@ -14,11 +14,12 @@ import pytest
 from PIL import Image
 
 from app_client import RefusedError, origin_of, page_at
-from mmms_client import DataError, UsageError
+from mmms_client import DataError, UsageError, edits
 from mmms_client.annotate.images import find_images
 from mmms_client.annotate.page import MAX_MESSAGE_BYTES
 from mmms_client.annotate.pictures import Reading, read_pictures
-from mmms_client.annotate.project import FolderLock
+from mmms_client.annotate.project import FolderLock, Project
+from mmms_client.annotate.workplace import Workplace
 
 
 async def raw(port: int, text: str) -> tuple[int, dict[str, str], bytes]:
@@ -171,6 +172,39 @@ def test_links_do_not_lead_out_of_the_folders(folder) -> None:
     images[0].path.symlink_to(outside)  # after the list was made
     with pytest.raises(DataError, match="but it links elsewhere; copy the file"):
         read_pictures(images[0], None, Reading(roots=(folder / "rgb", folder / "thermal")), {})
+
+
+IN_RESULTS = ["journal.jsonl", "session.json", "joint.png", ".results.json"]
+OF_RESULTS = [".lock", "project.json", "a1.png", *(f"a1.png/{name}" for name in IN_RESULTS), "export/coco"]
+
+
+@pytest.mark.parametrize("name", OF_RESULTS)
+def test_no_link_in_a_folder_of_results_is_written_through(folder, name) -> None:
+    """A folder of results that somebody else sent: the app works in it, and changes nothing that its links lead to."""
+    outside, link = folder / "outside", folder / "out" / name
+    outside.mkdir()
+    (outside / "file").write_text("mine")
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside if name in ("a1.png", "export/coco") else outside / "file")
+
+    async def scenario() -> None:
+        lock = FolderLock(folder / "out")
+        try:
+            images = find_images(str(folder / "rgb"), {}, str(folder / "out"), [])
+            workplace = Workplace(Project.open(folder / "out", images), "127.0.0.1:9", Reading())
+            image = await workplace.image(0)
+            async with image.lock:
+                await image.perform(edits.add(image.annotation, "x"))
+            try:
+                await workplace.export(["coco"], is_written=True, tolerance_px=None)
+            finally:
+                await workplace.close()
+        finally:
+            lock.release()
+
+    with pytest.raises(DataError, match=r"^Expected [^\n]* but it links (to|elsewhere)[^\n]*; (remove|copy) the"):
+        asyncio.run(scenario())
+    assert [path.name for path in outside.iterdir()] == ["file"] and (outside / "file").read_text() == "mine"
 
 
 NAMES = [

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mmms_client.alignment import Alignment, Nudge, align, nudged
-from mmms_client.annotate.images import ImageFile, check_inside
+from mmms_client.annotate.images import ImageFile
 from mmms_client.contract import ModalitySpec, ModelContract
 from mmms_client.errors import MMMSError
 from mmms_client.files import png_bytes
+from mmms_client.folders import check_inside
 from mmms_client.geometry import check_aspect
 from mmms_client.picture_file import open_picture
 from mmms_client.readers import is_rotated_by_exif, read_image, read_modality

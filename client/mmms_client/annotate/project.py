@@ -19,7 +19,8 @@ from mmms_client.annotate.images import ImageFile
 from mmms_client.annotation import check_colour
 from mmms_client.errors import DataError, OutputError, SessionFormatError, UsageError
 from mmms_client.exporting import JOINT_FILE, SESSION_FILE
-from mmms_client.files import make_folder, write_problem, write_text_atomically
+from mmms_client.files import NO_LINK, check_result, make_folder, write_inside, write_problem
+from mmms_client.folders import check_inside, is_inside
 from mmms_client.journal import JOURNAL_FILE
 from mmms_client.json_place import Place
 from mmms_client.json_text import parse_json, read_json
@@ -80,9 +81,13 @@ class Project:
 
     @classmethod
     def read(cls, out: str | os.PathLike[str], images: list[ImageFile]) -> Project:
-        """The project of a folder as it lies there; writes nothing. Raises :class:`SessionFormatError`."""
+        """The project of a folder as it lies there; writes nothing.
+
+        Raises :class:`SessionFormatError`, and :class:`DataError` for a link out of the folder.
+        """
         project = cls(Path(out), images)
         file = project.out / PROJECT_FILE
+        check_inside(file, project.out)
         if file.is_file():
             project._read(file)
         return project
@@ -99,7 +104,8 @@ class Project:
             "settings": self.settings,
             "keys": self.keys,
         }
-        write_text_atomically(self.out / PROJECT_FILE, json.dumps(content, indent=1) + "\n")
+        text = json.dumps(content, indent=1) + "\n"
+        write_inside(self.out, self.out / PROJECT_FILE, text.encode("utf-8"))
 
     def _read(self, file: Path) -> None:
         try:
@@ -129,8 +135,9 @@ class Project:
     def has_results(self, image: ImageFile) -> bool:
         """Whether session.json and joint.png of an image are there, and of all that its journal holds."""
         folder = self.folder(image)
+        files = [folder / name for name in (SESSION_FILE, JOINT_FILE, RESULTS_FILE)]
         try:
-            if not all((folder / name).is_file() for name in (SESSION_FILE, JOINT_FILE)):
+            if not all(file.is_file() and is_inside(file, self.out) for file in files):
                 return False
             made_of = json.loads((folder / RESULTS_FILE).read_text("utf-8"))
             return bool(made_of == self.made_of((folder / JOURNAL_FILE).stat().st_size))
@@ -282,8 +289,9 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         """Take the lock. Raises :class:`UsageError` naming who holds it, or :class:`OutputError`."""
         self.path = make_folder(folder) / LOCK_FILE
+        check_result(self.path, folder)
         try:
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o600)
         except OSError as error:
             raise OutputError(write_problem(self.path, "file", error)) from error
         if not _try_lock(self._descriptor):

@@ -11,7 +11,6 @@ from typing import Protocol
 
 from mmms_client.alignment import Nudge
 from mmms_client.annotate.document import Message, document_message, patch_frame
-from mmms_client.annotate.images import check_inside
 from mmms_client.annotate.model import READY, ModelLink
 from mmms_client.annotate.open_image import OpenImage
 from mmms_client.annotate.pictures import Reading
@@ -23,8 +22,9 @@ from mmms_client.errors import DataError, MMMSError, UsageError
 from mmms_client.export_masks.annotated import Options
 from mmms_client.export_masks.formats import MODULES as FORMATS
 from mmms_client.export_masks.formats import load_format
-from mmms_client.exporting import SESSION_FILE, all_losses, open_annotations
-from mmms_client.files import make_folder, write_bytes_atomically
+from mmms_client.exporting import JOINT_FILE, SESSION_FILE, all_losses, open_annotations
+from mmms_client.files import write_inside
+from mmms_client.folders import check_inside
 from mmms_client.journal import JOURNAL_FILE
 from mmms_client.triton_predictor import ENSEMBLE
 
@@ -346,6 +346,8 @@ class Workplace:
         out = self.project.out / EXPORT_FOLDER
         folders = [self.project.folder(file) for file in self.project.images]
         sources = [str(folder / SESSION_FILE) for folder in folders if (folder / SESSION_FILE).is_file()]
+        for path in (Path(source).with_name(name) for source in sources for name in (SESSION_FILE, JOINT_FILE)):
+            check_inside(path, self.project.out)
         if not sources:
             raise DataError("Expected at least one annotated image but got none; annotate one first.")
         images = open_annotations(sources)
@@ -357,7 +359,5 @@ class Workplace:
             if is_written:
                 files |= {out / name / path: data for path, data in chosen.encode(images, options).items()}
         for path, data in files.items():
-            check_inside(path, self.project.out)
-            make_folder(path.parent)
-            write_bytes_atomically(path, data)
+            write_inside(self.project.out, path, data)
         return losses, [path.relative_to(self.project.out).as_posix() for path in files]
