@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Collection
 from pathlib import Path
+from typing import BinaryIO
 
-from mmms_client.errors import DataError
+from mmms_client.errors import DataError, ImageReadError
 
 
 def is_inside(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> bool:
@@ -24,6 +26,20 @@ def check_inside(path: Path, folder: Path) -> None:
         raise DataError(
             f"Expected {os.fspath(path)!r} inside {os.fspath(folder)!r} but it links elsewhere; copy the file."
         )
+
+
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file to read bytes; nothing that could be waited for.
+
+    Raises ``OSError``, and :class:`ImageReadError` for a pipe, a socket or a device: reading one may never end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ImageReadError(
+            f"Expected a file but got a pipe, a device or a folder in {os.fspath(path)!r}; give a copy that is a file."
+        )
+    return os.fdopen(descriptor, "rb")
 
 
 def files_below(folder: Path, suffixes: Collection[str], notes: list[str], within: Path | None = None) -> list[str]:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import socket as sockets
+import threading
 import urllib.parse
 from pathlib import Path
 
@@ -172,6 +173,36 @@ def test_links_do_not_lead_out_of_the_folders(folder) -> None:
     images[0].path.symlink_to(outside)  # after the list was made
     with pytest.raises(DataError, match="but it links elsewhere; copy the file"):
         read_pictures(images[0], None, Reading(roots=(folder / "rgb", folder / "thermal")), {})
+
+
+def test_pipes_among_the_images_stop_nobody(app, folder, monkeypatch) -> None:
+    """Those that lie there are left out; those that come later are refused. Even thumbnails that hang stop no work."""
+    for n in range(8):
+        os.mkfifo(folder / "rgb" / f"pipe{n}.png")
+    (folder / "rgb" / "gone.png").symlink_to(folder / "rgb" / "nowhere.png")
+    notes: list[str] = []
+    images = find_images(str(folder / "rgb"), {}, str(folder / "out"), notes)
+    assert [i.name for i in images] == ["a1.png", "a2.png", "a10.png", "day/b.png", "day/c.png"]
+    assert len(notes) == 1 and notes[0].endswith("gone.png' (and 8 more) is left out: it is no file.")
+    going_on = threading.Event()
+
+    async def scenario() -> None:
+        async with app(folder / "rgb", {}, ahead=0) as server, page_at(server.address) as page:
+            await page.op("open", index=0)
+            (folder / "rgb" / "a2.png").unlink()
+            os.mkfifo(folder / "rgb" / "a2.png")
+            status, body, _ = await asyncio.wait_for(page.get("api/images/1/thumbnail"), 20)
+            assert status == 422 and b"but got a pipe" in body
+            monkeypatch.setattr("mmms_client.annotate.server.thumbnail_bytes", lambda *_: bytes(going_on.wait(60)))
+            asked = [asyncio.ensure_future(page.get("api/images/0/thumbnail")) for _ in range(40)]
+            await asyncio.sleep(0.2)
+            try:
+                await asyncio.wait_for(page.op("add_surface", name="x"), 20)
+            finally:
+                going_on.set()
+                await asyncio.gather(*asked)
+
+    asyncio.run(scenario())
 
 
 IN_RESULTS = ["journal.jsonl", "session.json", "joint.png", ".results.json"]

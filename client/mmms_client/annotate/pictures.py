@@ -23,7 +23,7 @@ from mmms_client.annotate.images import ImageFile
 from mmms_client.contract import ModalitySpec, ModelContract
 from mmms_client.errors import MMMSError
 from mmms_client.files import png_bytes
-from mmms_client.folders import check_inside
+from mmms_client.folders import check_inside, open_file
 from mmms_client.geometry import check_aspect
 from mmms_client.picture_file import open_picture
 from mmms_client.readers import is_rotated_by_exif, read_image, read_modality
@@ -186,7 +186,7 @@ def image_bytes(path: Path, image: NDArray[np.uint8], reading: Reading) -> tuple
     Raises :class:`mmms_client.errors.DataError` for a file that links elsewhere now.
     """
     _check(path, reading)
-    with path.open("rb") as stream, open_picture(stream) as picture:
+    with open_file(path) as stream, open_picture(stream) as picture:
         is_upright = picture.getexif().get(0x0112, 1) in (0, 1)
         is_plain = (
             picture.mode in ("RGB", "L")
@@ -195,7 +195,8 @@ def image_bytes(path: Path, image: NDArray[np.uint8], reading: Reading) -> tuple
         )
         kind = _AS_STORED.get(picture.format or "")
     if kind and is_upright and is_plain:
-        return path.read_bytes(), kind
+        with open_file(path) as stream:
+            return stream.read(), kind
     stream_out = io.BytesIO()
     Image.fromarray(image, "RGB").save(stream_out, "PNG", compress_level=1)
     return stream_out.getvalue(), "image/png"
