@@ -22,7 +22,8 @@ import numpy as np
 
 from mmms_client.contract import ModelContract
 from mmms_client.errors import DataError
-from mmms_client.files import make_folder, write_bytes_atomically, write_text_atomically
+from mmms_client.files import make_folder, write_inside
+from mmms_client.folders import files_below
 from mmms_client.foreign_features import (
     BUNDLE_FILE,
     BUNDLE_FORMAT,
@@ -54,7 +55,12 @@ def write_bundle(
     """
     contract = predictor.contract
     entries = _earlier(out, contract)
-    files = list(find_images(source, contract))
+    notes: list[str] = []
+    try:
+        files = list(find_images(source, contract, notes))
+    finally:
+        for note in notes:
+            say(f"note: {note}")
     if not files:
         raise DataError(f"Expected images in {str(source)!r} but got none; give a folder of images.")
     make_folder(out)
@@ -71,7 +77,7 @@ def write_bundle(
             stream = io.BytesIO()
             np.save(stream, features)
             file = f"{key[:32]}.npy"
-            write_bytes_atomically(out / file, stream.getvalue())
+            write_inside(out, out / file, stream.getvalue())
             entries[key] = BundleEntry(name, file, present, features.nbytes, seconds)
             done += 1
             if time.monotonic() - last > _WRITE_EVERY_S:
@@ -89,31 +95,28 @@ def write_bundle(
     return entries
 
 
-def find_images(source: Path, contract: ModelContract) -> Iterator[tuple[str, Path, dict[str, Path]]]:
-    """Name, image and modalities by the model's name of each image of a folder, or of one image alone."""
+def find_images(source: Path, contract: ModelContract, notes: list[str]) -> Iterator[tuple[str, Path, dict[str, Path]]]:
+    """Name, image and modalities by the model's name of each image of a folder, or of one image alone.
+
+    A bundle is given away, so a link out of ``source`` is left out, as in the app; ``notes`` gets a line about it.
+    """
     if source.is_file():
         yield source.stem, source, {}
         return
     root = source / "rgb" if (source / "rgb").is_dir() else source
-    maps = {
-        spec.name: {_key(source / spec.name, file): file for file in _files(source / spec.name, _MAPS)}
-        for spec in contract.modalities
-        if root != source and (source / spec.name).is_dir()
-    }
-    for file in _files(root, _EXTENSIONS):
-        key = _key(root, file)
+    folders = [spec.name for spec in contract.modalities if root != source and (source / spec.name).is_dir()]
+    maps = {name: dict(_keyed(source / name, _MAPS, notes, source)) for name in folders}
+    for key, file in _keyed(root, _EXTENSIONS, notes, source):
         missing = [name for name, found in maps.items() if key not in found]
         if missing:
             raise DataError(f"Expected {missing[0]} of {str(file)!r} but got no {missing[0]}/{key}.*; add it.")
         yield key, file, {name: found[key] for name, found in maps.items()}
 
 
-def _files(folder: Path, extensions: tuple[str, ...]) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in extensions and p.is_file())
-
-
-def _key(folder: Path, file: Path) -> str:
-    return file.relative_to(folder).with_suffix("").as_posix()
+def _keyed(folder: Path, suffixes: tuple[str, ...], notes: list[str], source: Path) -> list[tuple[str, Path]]:
+    """The files of a folder by their path without suffix."""
+    names = files_below(folder, suffixes, notes, within=source)
+    return [(Path(name).with_suffix("").as_posix(), folder / name) for name in names]
 
 
 def _earlier(out: Path, contract: ModelContract) -> dict[str, BundleEntry]:
@@ -131,4 +134,5 @@ def _earlier(out: Path, contract: ModelContract) -> dict[str, BundleEntry]:
 def _write_list(out: Path, contract: ModelContract, entries: Mapping[str, BundleEntry]) -> None:
     images: dict[str, Any] = {key: dataclasses.asdict(entry) for key, entry in entries.items()}
     document = {"format": BUNDLE_FORMAT, "made_for": contract_key(contract), "images": images}
-    write_text_atomically(out / BUNDLE_FILE, json.dumps(document, indent=1) + "\n")
+    text = json.dumps(document, indent=1) + "\n"
+    write_inside(out, out / BUNDLE_FILE, text.encode("utf-8"))

@@ -17,7 +17,7 @@ from pathlib import Path
 from mmms_client.errors import DataError, OutputError, UsageError
 from mmms_client.export_masks.annotated import AnnotatedImage, Loss, Options
 from mmms_client.export_masks.formats import Format, load_format
-from mmms_client.files import make_folder, write_bytes_atomically
+from mmms_client.files import write_inside
 from mmms_client.recorded import Recorded, read_recorded, session_files
 from mmms_client.results import SESSION_FILE
 
@@ -64,8 +64,7 @@ def export(request: ExportRequest, say: Callable[[str], None]) -> Path:
             f"choose another format, or leave --strict out."
         )
     for path, data in files.items():
-        make_folder(path.parent)
-        write_bytes_atomically(path, data)
+        write_inside(out, path, data)
     surfaces = sum(len(image.surfaces) for image in images)
     say(f"written to {out}: {len(images)} image(s), {surfaces} surface(s), {len(files)} file(s)")
     return out

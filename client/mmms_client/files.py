@@ -16,6 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 from mmms_client.errors import OutputError
+from mmms_client.folders import is_inside
 
 _ADVICE = {
     errno.ENOSPC: "free some space there or choose another folder",
@@ -27,9 +28,11 @@ _ADVICE = {
     errno.ENOENT: "create the folder first",
     errno.ENOTDIR: "choose a path whose parent is a folder",
     errno.EISDIR: "give a file name, not a folder",
+    errno.ELOOP: "remove the link",
     errno.EEXIST: "remove what lies there or choose another name",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # where the system has no such flag, check_result alone sees links
 _DRAFT_BYTES, _DRAFT_SUFFIX = 8, ".part"
 
 
@@ -68,6 +71,28 @@ def write_bytes_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     except OSError as error:
         raise OutputError(write_problem(path, "file", error)) from error
     sync_folder(target.parent)
+
+
+def write_inside(root: Path, path: Path, data: bytes) -> None:
+    """Like :func:`write_bytes_atomically`, for a result below ``root``: its folder is made, and no link leads out.
+
+    Raises :class:`OutputError`.
+    """
+    check_result(path, root)
+    make_folder(path.parent)
+    write_bytes_atomically(path, data)
+
+
+def check_result(path: Path, root: Path) -> None:
+    """Raise :class:`OutputError` if a file to be written below ``root`` lies, through a link, outside of it.
+
+    A folder of results may come from somebody else; ``root`` itself may be a link, as it was given by a person.
+    """
+    if not is_inside(path, root):
+        raise OutputError(
+            f"Expected to write the file {os.fspath(path)!r} inside {os.fspath(root)!r} but it links to "
+            f"{os.path.realpath(path)!r}; remove the link."
+        )
 
 
 def write_text_atomically(path: str | os.PathLike[str], text: str) -> None:

@@ -19,7 +19,7 @@ from mmms_client.endpoint import Endpoint
 from mmms_client.errors import SessionFormatError, UsageError
 from mmms_client.export_masks.palette_png import encode_palette_png
 from mmms_client.export_masks.surface_png import encode_surface_png, surface_file_name
-from mmms_client.files import make_folder, path_from, png_bytes, write_bytes_atomically
+from mmms_client.files import make_folder, path_from, png_bytes, write_inside
 from mmms_client.inputs import Inputs, open_inputs
 from mmms_client.overlay import render_overlay
 from mmms_client.predictor import Predictor
@@ -155,7 +155,7 @@ def _results(
 def _write(out: Path, results: Mapping[str, bytes]) -> None:
     make_folder(out / "surfaces")
     for name, data in results.items():
-        write_bytes_atomically(out / name, data)
+        write_inside(out, out / name, data)
 
 
 def _summary(session: Session, durations_ms: Mapping[int, Sequence[float]], out: Path) -> list[str]:

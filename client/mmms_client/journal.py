@@ -23,7 +23,7 @@ from mmms_client.annotation_state import State, after
 from mmms_client.errors import MMMSError, OutputError, SessionFormatError
 from mmms_client.event_json import read_event
 from mmms_client.event_order import check_fits
-from mmms_client.files import make_folder, sync_folder, write_problem
+from mmms_client.files import NO_LINK, make_folder, sync_folder, write_problem
 from mmms_client.json_place import Place, image_size
 from mmms_client.json_text import parse_json
 
@@ -162,7 +162,7 @@ class Journal:
 
     @classmethod
     def open(cls, path: Path, image_name: str, image_hw: tuple[int, int]) -> tuple[Journal, History]:
-        """Open or create the journal of an image, cut off a torn last line, and read it.
+        """Open or create the journal of an image, cut off a torn last line, and read it. A link is none.
 
         Raises:
             SessionFormatError: it is broken, or of an image of another size.
@@ -178,7 +178,7 @@ class Journal:
             )
         make_folder(path.parent)
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | NO_LINK | getattr(os, "O_BINARY", 0), 0o666)
             if os.fstat(descriptor).st_size != length:  # the file's time says when it was last written to
                 os.ftruncate(descriptor, length)
         except OSError as error:

@@ -21,6 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mmms_client.bounded import read_npy
 from mmms_client.errors import ImageReadError
+from mmms_client.folders import open_file
 from mmms_client.picture_file import open_picture
 
 FORMATS = "PNG, JPEG, TIFF, BMP or NPY"
@@ -120,7 +121,7 @@ def read_modality(
 def is_rotated_by_exif(path: str | os.PathLike[str]) -> bool:
     """Whether reading the file turns or mirrors it. False where the file cannot be read."""
     try:
-        with Path(path).open("rb") as stream, open_picture(stream) as picture:
+        with open_file(path) as stream, open_picture(stream) as picture:
             return picture.getexif().get(_EXIF_ORIENTATION, 1) not in (0, 1)
     except Exception:  # noqa: BLE001 - Pillow's readers raise whatever the broken bytes lead them to
         return False
@@ -153,7 +154,7 @@ def _read(path: str | os.PathLike[str], want_colour: bool) -> _Raw:
         # A stream, not a path: an uncompressed TIFF known by its path is mapped into memory, and Pillow then
         # turns
         # it with its width and height already swapped.
-        with file.open("rb") as stream, open_picture(stream) as picture:
+        with open_file(file) as stream, open_picture(stream) as picture:
             return _decode(picture, file, want_colour)
     except ImageReadError:
         raise
@@ -212,7 +213,7 @@ def _decode(picture: Image.Image, file: Path, want_colour: bool) -> _Raw:
 def _declared_bits(picture: Image.Image, file: Path) -> int:
     """Bits per sample as the file states them, which Pillow's mode does not always tell."""
     if picture.format == "PNG":
-        with file.open("rb") as stream:
+        with open_file(file) as stream:
             header = stream.read(25)
         return header[24]  # signature, chunk length, "IHDR", width, height, then the depth
     tags = getattr(picture, "tag_v2", None)
@@ -223,7 +224,7 @@ def _declared_bits(picture: Image.Image, file: Path) -> int:
 
 def _load_npy(file: Path) -> NDArray[Any]:
     try:
-        with file.open("rb") as stream:
+        with open_file(file) as stream:
             return read_npy(stream, file.stat().st_size)
     except ValueError as error:
         raise ImageReadError(

@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import socket as sockets
+import threading
 import urllib.parse
 from pathlib import Path
 
@@ -15,11 +16,12 @@ import pytest
 from PIL import Image
 
 from app_client import RefusedError, origin_of, page_at
-from mmms_client import DataError, OutputError, UsageError
+from mmms_client import DataError, OutputError, UsageError, edits
 from mmms_client.annotate.images import find_images
 from mmms_client.annotate.page import MAX_MESSAGE_BYTES
 from mmms_client.annotate.pictures import Reading, read_pictures
-from mmms_client.annotate.project import FolderLock
+from mmms_client.annotate.project import FolderLock, Project
+from mmms_client.annotate.workplace import Workplace
 
 
 async def raw(port: int, text: str) -> tuple[int, dict[str, str], bytes]:
@@ -200,6 +202,69 @@ def test_links_do_not_lead_out_of_the_folders(folder) -> None:
     images[0].path.symlink_to(outside)  # after the list was made
     with pytest.raises(DataError, match="but it links elsewhere; copy the file"):
         read_pictures(images[0], None, Reading(roots=(folder / "rgb", folder / "thermal")), {})
+
+
+def test_pipes_among_the_images_stop_nobody(app, folder, monkeypatch) -> None:
+    """Those that lie there are left out; those that come later are refused. Even thumbnails that hang stop no work."""
+    for n in range(8):
+        os.mkfifo(folder / "rgb" / f"pipe{n}.png")
+    (folder / "rgb" / "gone.png").symlink_to(folder / "rgb" / "nowhere.png")
+    notes: list[str] = []
+    images = find_images(str(folder / "rgb"), {}, str(folder / "out"), notes)
+    assert [i.name for i in images] == ["a1.png", "a2.png", "a10.png", "day/b.png", "day/c.png"]
+    assert len(notes) == 1 and notes[0].endswith("gone.png' (and 8 more) is left out: it is no file.")
+    going_on = threading.Event()
+
+    async def scenario() -> None:
+        async with app(folder / "rgb", {}, ahead=0) as server, page_at(server.address) as page:
+            await page.op("open", index=0)
+            (folder / "rgb" / "a2.png").unlink()
+            os.mkfifo(folder / "rgb" / "a2.png")
+            status, body, _ = await asyncio.wait_for(page.get("api/images/1/thumbnail"), 20)
+            assert status == 422 and b"but got a pipe" in body
+            monkeypatch.setattr("mmms_client.annotate.server.thumbnail_bytes", lambda *_: bytes(going_on.wait(60)))
+            asked = [asyncio.ensure_future(page.get("api/images/0/thumbnail")) for _ in range(40)]
+            await asyncio.sleep(0.2)
+            try:
+                await asyncio.wait_for(page.op("add_surface", name="x"), 20)
+            finally:
+                going_on.set()
+                await asyncio.gather(*asked)
+
+    asyncio.run(scenario())
+
+
+IN_RESULTS = ["journal.jsonl", "session.json", "joint.png", ".results.json"]
+OF_RESULTS = [".lock", "project.json", "a1.png", *(f"a1.png/{name}" for name in IN_RESULTS), "export/coco"]
+
+
+@pytest.mark.parametrize("name", OF_RESULTS)
+def test_no_link_in_a_folder_of_results_is_written_through(folder, name) -> None:
+    """A folder of results that somebody else sent: the app works in it, and changes nothing that its links lead to."""
+    outside, link = folder / "outside", folder / "out" / name
+    outside.mkdir()
+    (outside / "file").write_text("mine")
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside if name in ("a1.png", "export/coco") else outside / "file")
+
+    async def scenario() -> None:
+        lock = FolderLock(folder / "out")
+        try:
+            images = find_images(str(folder / "rgb"), {}, str(folder / "out"), [])
+            workplace = Workplace(Project.open(folder / "out", images), "127.0.0.1:9", Reading())
+            image = await workplace.image(0)
+            async with image.lock:
+                await image.perform(edits.add(image.annotation, "x"))
+            try:
+                await workplace.export(["coco"], is_written=True, tolerance_px=None)
+            finally:
+                await workplace.close()
+        finally:
+            lock.release()
+
+    with pytest.raises(DataError, match=r"^Expected [^\n]* but it links (to|elsewhere)[^\n]*; (remove|copy) the"):
+        asyncio.run(scenario())
+    assert [path.name for path in outside.iterdir()] == ["file"] and (outside / "file").read_text() == "mine"
 
 
 NAMES = [

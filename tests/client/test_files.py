@@ -11,7 +11,13 @@ import pytest
 from PIL import Image
 
 from mmms_client.errors import OutputError
-from mmms_client.files import make_folder, write_bytes_atomically, write_png_atomically, write_text_atomically
+from mmms_client.files import (
+    make_folder,
+    write_bytes_atomically,
+    write_inside,
+    write_png_atomically,
+    write_text_atomically,
+)
 
 
 def test_writes_and_replaces(tmp_path) -> None:
@@ -35,6 +41,25 @@ def test_a_link_keeps_pointing_at_its_target(tmp_path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "target")
     write_bytes_atomically(tmp_path / "link", b"x")
     assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_bytes() == b"x"
+
+
+def test_a_result_is_not_written_through_a_link_out_of_its_folder(tmp_path) -> None:
+    (tmp_path / "disk" / "out").mkdir(parents=True)
+    root = tmp_path / "out"
+    root.symlink_to(tmp_path / "disk" / "out")  # where the results lie is a person's choice
+    write_inside(root, root / "coco" / "a.json", b"x")
+    (root / "b.json").symlink_to(root / "coco" / "a.json")
+    write_inside(root, root / "b.json", b"y")
+    assert (root / "coco" / "a.json").read_bytes() == b"y"
+    for link, target in (("c.json", "new"), ("yolo", "disk"), ("loop", "out/loop")):
+        (root / link).symlink_to(tmp_path / target)
+    before = sorted(tmp_path.rglob("*"))
+    for name in ("c.json", "yolo/new.txt"):
+        with pytest.raises(OutputError, match=r"inside '.*out' but it links to '.*/new(\.txt)?'; remove the link\.$"):
+            write_inside(root, root / name, b"x")
+    with pytest.raises(OutputError):
+        write_inside(root, root / "loop" / "x", b"x")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,15 @@ def test_a_full_disk_is_said_and_leaves_what_was_there(written, monkeypatch) -> 
     assert path.read_bytes().startswith(before) and read_journal(path).length == len(before.splitlines()) + 1
 
 
+def test_a_journal_is_no_link(tmp_path) -> None:
+    """Not even to another one: two would write to one file."""
+    (tmp_path / "other").write_bytes(b"no line end")
+    (tmp_path / "journal.jsonl").symlink_to(tmp_path / "other")
+    with pytest.raises(OutputError, match=r"journal\.jsonl' but got '.*'; remove the link\.$"):
+        Journal.open(tmp_path / "journal.jsonl", "image.png", HW)
+    assert (tmp_path / "other").read_bytes() == b"no line end"
+
+
 def test_each_line_is_on_disk_before_append_returns(tmp_path, monkeypatch) -> None:
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 
@@ -229,6 +230,15 @@ def test_files_that_are_none(tmp_path, monkeypatch) -> None:
             with pytest.raises(ImageReadError) as caught:
                 read(name)
             assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("name", ["pipe.png", "pipe.npy"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path, name) -> None:
+    os.mkfifo(tmp_path / name)
+    for read in (read_image, read_modality):
+        with pytest.raises(ImageReadError, match=r"^Expected a file but got a pipe, .*; give a copy that is a file\.$"):
+            read(tmp_path / name)
+    assert not is_rotated_by_exif(tmp_path / name)
 
 
 def test_pictures_that_hold_measurements(tmp_path) -> None:

@@ -43,6 +43,22 @@ def test_images_labels_and_modalities_are_paired_by_path(root: Path) -> None:
     np.testing.assert_allclose(sample.modalities["depth"][0], [np.nan, 1, 2, 3, 4, 5])
 
 
+def test_a_data_set_may_be_made_of_links(root: Path) -> None:
+    """Stores such as those of DVC and Hugging Face keep the files elsewhere, and folders lie on several disks."""
+    whole = open_folder(DatasetOptions(root=str(root)))
+    store = root.with_name(f"{root.name} store")
+    for file in sorted(path for folder in ("rgb", "depth") for path in (root / folder).rglob("*.*")):
+        target = store / file.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.rename(target)
+        file.symlink_to(target)
+    (root / "labels").rename(store / "labels")
+    (root / "labels").symlink_to(store / "labels")
+    root.with_name("link").symlink_to(root)
+    linked = open_folder(DatasetOptions(root=str(root.with_name("link"))))
+    assert linked.keys == whole.keys and linked[1].labels.tolist() == whole[1].labels.tolist()
+
+
 def test_the_scale_option_wins_and_a_missing_unit_is_named(root: Path) -> None:
     name, rule = parse_scale("depth=0.5")
     dataset = open_folder(DatasetOptions(root=str(root), rules={name: rule}))

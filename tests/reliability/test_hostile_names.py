@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmms_client import bundle_writing
 from mmms_client.annotate.images import find_images
 from mmms_client.cli import run
 from mmms_client.errors import DataError, OutputError
@@ -17,6 +18,7 @@ from mmms_client.export_masks import coco
 from mmms_client.export_masks.annotated import AnnotatedImage
 from mmms_client.export_masks.formats import MODULES, load_format
 from mmms_eval.datasets import DATASETS, DatasetOptions
+from served_repositories import contract_of
 
 RGB = np.zeros((12, 16, 3), np.uint8)
 
@@ -78,6 +80,23 @@ def test_a_data_set_names_files_of_its_own_root(tmp_path, kind) -> None:
         with pytest.raises(DataError) as caught:
             DATASETS[name](DatasetOptions(root=str(root), partial=True))
         assert "lies elsewhere" in str(caught.value) or "below the root" in str(caught.value)
+
+
+def test_a_bundle_that_is_given_away_has_no_picture_from_elsewhere(tmp_path) -> None:
+    data = tmp_path / "data"
+    for name in ("rgb/a", "rgb/b", "thermal/a", "thermal/b", "store/c", "thermal/c"):
+        save(data / f"{name}.png")
+    save(tmp_path / "private" / "photo.png")
+    for name in ("rgb/d.png", "rgb/e.png", "thermal/e.png"):
+        (data / name).symlink_to(tmp_path / "private" / "photo.png")
+    (data / "rgb" / "c.png").symlink_to(data / "store" / "c.png")  # as git-annex has it: inside of what was given
+    (data / "rgb").rename(tmp_path / "disk")
+    (data / "rgb").symlink_to(tmp_path / "disk")  # as a person mounts it
+    notes: list[str] = []
+    found = list(bundle_writing.find_images(data, contract_of(), notes))
+    assert [(key, sorted(maps)) for key, _, maps in found] == [(key, ["thermal"]) for key in "abc"]
+    assert len(notes) == 2 and all("is left out: it is a link out of" in note for note in notes)
+    assert "rgb/d.png' (and 1 more)" in notes[1]
 
 
 def test_a_name_of_a_file_does_not_speak_to_the_terminal(tmp_path, capsys) -> None:

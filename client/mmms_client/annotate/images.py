@@ -7,12 +7,12 @@ given on the command line; a link that leads out of them is left out.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmms_client.errors import DataError, UsageError
+from mmms_client.folders import files_below, is_text
 
 _PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
 _MAPS = _PICTURES | {".npy"}
@@ -48,7 +48,7 @@ def find_images(image: str, modalities: Mapping[str, str], out: str, notes: list
     """
     source = Path(image)
     for path in (image, out, *modalities.values()):
-        if not _is_text(os.fspath(Path(path).absolute())):
+        if not is_text(os.fspath(Path(path).absolute())):
             raise UsageError(f"Expected a path in UTF-8 but got {os.fsencode(path)!r}; rename it.")
     if not source.is_dir():
         if not source.is_file():
@@ -60,7 +60,7 @@ def find_images(image: str, modalities: Mapping[str, str], out: str, notes: list
         raise UsageError(f"Expected --out to be another folder than the images' but got {out!r} for both; choose one.")
     other = [Path(path).resolve() for path in (*modalities.values(), *([out] if out else []))]
     aside = [folder for folder in other if folder != root and folder.is_relative_to(root)]
-    found_names = [Path(name) for name in _below(source, _PICTURES, notes)]
+    found_names = [Path(name) for name in files_below(source, _PICTURES, notes)]
     names = [n for n in found_names if not any((root / n).is_relative_to(folder) for folder in aside)]
     if not names:
         raise DataError(
@@ -71,47 +71,6 @@ def find_images(image: str, modalities: Mapping[str, str], out: str, notes: list
         ImageFile(n.as_posix(), source / n, {name: files[n] for name, files in found.items() if n in files})
         for n in names
     ]
-
-
-def check_inside(path: Path, root: Path) -> None:
-    """Raise :class:`DataError` if a file now lies, through a link, outside the folder in which it was found."""
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise DataError(
-            f"Expected {os.fspath(path)!r} inside {os.fspath(root)!r} but it links elsewhere; copy the file."
-        )
-
-
-def _below(folder: Path, suffixes: set[str], notes: list[str]) -> list[str]:
-    """Paths of files below a folder, in the order in which people count; hidden ones and outside links left out."""
-    root, found = folder.resolve(), []
-    for where, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            path = Path(where) / name
-            if name.startswith(".") or path.suffix.lower() not in suffixes:
-                continue
-            if not _is_text(os.fspath(path.relative_to(folder))):
-                notes.append(f"{os.fsencode(path)!r} is left out: its name is not UTF-8, so no session can hold it.")
-            elif path.resolve().is_relative_to(root):
-                found.append(path.relative_to(folder).as_posix())
-            else:
-                notes.append(f"{os.fspath(path)!r} is left out: it is a link out of {os.fspath(folder)!r}.")
-    return sorted(found, key=_as_counted)
-
-
-def _is_text(name: str) -> bool:
-    """Whether a name has whole characters only; file systems may hold others."""
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _as_counted(name: str) -> list[tuple[int, int, str]]:
-    """A key that puts ``image 9`` before ``image 10``."""
-    words = re.split(r"([0-9]+)", name)
-    return [(1, int(word), "") if n % 2 else (0, 0, word) for n, word in enumerate(words)]
 
 
 def _one_map(name: str, path: Path, image: Path) -> Path | None:
@@ -131,7 +90,7 @@ def _all_maps(name: str, folder: Path, images: list[Path], notes: list[str]) -> 
             f"give the folder in which its files have the images' names."
         )
     by_stem: dict[str, list[str]] = {}
-    for file in _below(folder, _MAPS, notes):
+    for file in files_below(folder, _MAPS, notes):
         by_stem.setdefault(Path(file).with_suffix("").as_posix(), []).append(file)
     found: dict[Path, Path] = {}
     for image in images:

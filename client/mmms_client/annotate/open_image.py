@@ -29,10 +29,10 @@ from mmms_client.event_json import event_entry
 from mmms_client.events import Clicked, ClickRemoved, Event, ModalityAligned, SurfaceAdded
 from mmms_client.export_masks.instance_png import encode_instance_png
 from mmms_client.export_masks.palette_png import MAX_ID, encode_palette_png
-from mmms_client.files import path_from, write_bytes_atomically, write_text_atomically
+from mmms_client.files import check_result, path_from, write_inside
 from mmms_client.geometry import Frame, Region
 from mmms_client.importing import find_masks
-from mmms_client.journal import JOURNAL_FILE, Journal
+from mmms_client.journal import JOURNAL_FILE, History, Journal
 from mmms_client.predictor import Encoded
 from mmms_client.replaying import Probabilities, Question, answer_all, removal
 from mmms_client.results import JOINT_FILE, RESULTS_FILE, SESSION_FILE
@@ -83,11 +83,9 @@ class OpenImage:
 
     async def _open(self, threshold: float, masks: str | None) -> None:
         self.pictures = await asyncio.to_thread(read_pictures, self.file, self.link.contract, self._reading, {})
-        path = self.project.folder(self.file) / JOURNAL_FILE
-        hw = self.pictures.image_hw
-        self._journal, history = await asyncio.to_thread(Journal.open, path, self.file.name, hw)
+        self._journal, history = await asyncio.to_thread(self._open_journal)
         self._model = history.model
-        self.annotation = Annotation(Frame.of(hw, 1), MAX_CLICKS, threshold)
+        self.annotation = Annotation(Frame.of(self.pictures.image_hw, 1), MAX_CLICKS, threshold)
         await asyncio.to_thread(history.restore, self.annotation)
         self.fit_model()
         await self.read_again()
@@ -95,6 +93,11 @@ class OpenImage:
             await self._import(masks)
         elif self.project.has_results(self.file):
             self._written = self.annotation.revision
+
+    def _open_journal(self) -> tuple[Journal, History]:
+        path = self.project.folder(self.file) / JOURNAL_FILE
+        check_result(path, self.project.out)
+        return Journal.open(path, self.file.name, self.pictures.image_hw)
 
     async def _import(self, masks: str) -> None:
         """Begin with masks from elsewhere, as the first step of the journal."""
@@ -317,14 +320,14 @@ class OpenImage:
             made_of = self.project.made_of(self._journal.length_bytes)
             document = self._session_document()
             joint = await asyncio.to_thread(lambda: annotation.joint)
-        folder = self.project.folder(self.file)
+        out, folder = self.project.out, self.project.folder(self.file)
 
         def write() -> None:
-            write_bytes_atomically(folder / SESSION_FILE, format_session(document).encode("utf-8"))
+            write_inside(out, folder / SESSION_FILE, format_session(document).encode("utf-8"))
             is_small = joint.max(initial=0) <= MAX_ID
             data = encode_palette_png(joint, document.surfaces) if is_small else encode_instance_png(joint)
-            write_bytes_atomically(folder / JOINT_FILE, data)
-            write_text_atomically(folder / RESULTS_FILE, json.dumps(made_of) + "\n")
+            write_inside(out, folder / JOINT_FILE, data)
+            write_inside(out, folder / RESULTS_FILE, (json.dumps(made_of) + "\n").encode("utf-8"))
 
         await asyncio.to_thread(write)
         self._written = revision

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mmms_client.alignment import Alignment, Nudge, align, nudged
-from mmms_client.annotate.images import ImageFile, check_inside
+from mmms_client.annotate.images import ImageFile
 from mmms_client.contract import ModalitySpec, ModelContract
 from mmms_client.errors import ImageReadError, MMMSError
 from mmms_client.files import png_bytes
+from mmms_client.folders import check_inside, open_file
 from mmms_client.geometry import check_aspect
 from mmms_client.picture_file import open_picture
 from mmms_client.readers import is_rotated_by_exif, read_image, read_modality
@@ -202,7 +203,7 @@ def image_bytes(path: Path, image: NDArray[np.uint8], reading: Reading) -> tuple
 
 def _stored_picture(path: Path) -> tuple[bytes, str] | None:
     """A file's bytes and content type, if it is an upright 8-bit PNG or JPEG that browsers show as we read it."""
-    with path.open("rb") as stream, open_picture(stream) as picture:
+    with open_file(path) as stream, open_picture(stream) as picture:
         is_upright = picture.getexif().get(0x0112, 1) in (0, 1)
         is_plain = (
             picture.mode in ("RGB", "L")
@@ -210,7 +211,12 @@ def _stored_picture(path: Path) -> tuple[bytes, str] | None:
             and not picture.info.get("icc_profile")
         )
         kind = _AS_STORED.get(picture.format or "")
-    return (path.read_bytes(), kind) if kind and is_upright and is_plain else None
+    return (_whole(path), kind) if kind and is_upright and is_plain else None
+
+
+def _whole(path: Path) -> bytes:
+    with open_file(path) as stream:
+        return stream.read()
 
 
 def thumbnail_bytes(path: Path, reading: Reading) -> bytes:

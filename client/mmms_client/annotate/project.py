@@ -18,11 +18,12 @@ from mmms_client.alignment import Alignment, Nudge
 from mmms_client.annotate.images import ImageFile
 from mmms_client.annotation import Annotation, check_colour
 from mmms_client.errors import DataError, OutputError, SessionFormatError, UsageError
-from mmms_client.files import make_folder, write_problem, write_text_atomically
+from mmms_client.files import NO_LINK, check_result, make_folder, write_inside, write_problem
+from mmms_client.folders import check_inside, is_inside
 from mmms_client.json_place import Place
 from mmms_client.json_text import parse_json, read_json
 from mmms_client.palette import palette
-from mmms_client.results import are_current, made_of
+from mmms_client.results import JOINT_FILE, RESULTS_FILE, SESSION_FILE, are_current, made_of
 from mmms_client.session_file import SessionDocument, SurfaceClass, document_of
 
 PROJECT_FILE, LOCK_FILE = "project.json", ".lock"
@@ -79,9 +80,13 @@ class Project:
 
     @classmethod
     def read(cls, out: str | os.PathLike[str], images: list[ImageFile]) -> Project:
-        """The project of a folder as it lies there; writes nothing. Raises :class:`SessionFormatError`."""
+        """The project of a folder as it lies there; writes nothing.
+
+        Raises :class:`SessionFormatError`, and :class:`DataError` for a link out of the folder.
+        """
         project = cls(Path(out), images)
         file = project.out / PROJECT_FILE
+        check_inside(file, project.out)
         if file.is_file():
             project._read(file)
         return project
@@ -98,7 +103,8 @@ class Project:
             "settings": self.settings,
             "keys": self.keys,
         }
-        write_text_atomically(self.out / PROJECT_FILE, json.dumps(content, indent=1) + "\n")
+        text = json.dumps(content, indent=1) + "\n"
+        write_inside(self.out, self.out / PROJECT_FILE, text.encode("utf-8"))
 
     def _read(self, file: Path) -> None:
         try:
@@ -127,7 +133,9 @@ class Project:
 
     def has_results(self, image: ImageFile) -> bool:
         """Whether session.json and joint.png of an image are there, and of all that its journal holds."""
-        return are_current(self.folder(image), self.renamed)
+        folder = self.folder(image)
+        names = (SESSION_FILE, JOINT_FILE, RESULTS_FILE)
+        return all(is_inside(folder / name, self.out) for name in names) and are_current(folder, self.renamed)
 
     def made_of(self, journal_bytes: int) -> dict[str, Any]:
         """What is kept beside results that are of so much of a journal."""
@@ -284,8 +292,9 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         """Take the lock. Raises :class:`UsageError` naming who holds it, or :class:`OutputError`."""
         self.path = make_folder(folder) / LOCK_FILE
+        check_result(self.path, folder)
         try:
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o600)
         except OSError as error:
             raise OutputError(write_problem(self.path, "file", error)) from error
         if not _try_lock(self._descriptor):

@@ -8,9 +8,11 @@ Origin of whoever sends one; the socket must have one.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import PurePosixPath
 
@@ -23,6 +25,7 @@ from mmms_client.errors import DataError, MMMSError, UsageError, printable
 
 HOST = "127.0.0.1"
 _TOKEN_BYTES = 32
+_THUMBNAIL_THREADS = 4  # of their own: a disk that hangs under a list of images leaves those that annotate alone
 _TYPES = {
     ".html": "text/html",
     ".css": "text/css",
@@ -57,6 +60,7 @@ class AnnotateServer:
         self.workplace, self.port = workplace, port
         self.token = secrets.token_urlsafe(_TOKEN_BYTES)
         self._runner: web.AppRunner | None = None
+        self._thumbnails = ThreadPoolExecutor(_THUMBNAIL_THREADS, "thumbnails")
         self._sockets: set[web.WebSocketResponse] = set()
 
     @property
@@ -86,6 +90,7 @@ class AnnotateServer:
         await self.workplace.close()
         if self._runner is not None:
             await self._runner.cleanup()
+        self._thumbnails.shutdown(wait=False, cancel_futures=True)
 
     def _app(self) -> web.Application:
         app = web.Application(middlewares=[self._guard], client_max_size=MAX_MESSAGE_BYTES)
@@ -142,7 +147,8 @@ class AnnotateServer:
 
     async def _thumbnail(self, request: web.Request) -> web.Response:
         file = self.workplace.project.images[self._index_of(request)]
-        data = await asyncio.to_thread(thumbnail_bytes, file.path, self.workplace.reading)
+        work = functools.partial(thumbnail_bytes, file.path, self.workplace.reading)
+        data = await asyncio.get_running_loop().run_in_executor(self._thumbnails, work)
         return web.Response(body=data, content_type="image/jpeg")
 
     async def _modality(self, request: web.Request) -> web.Response:

@@ -11,7 +11,6 @@ from typing import Protocol
 
 from mmms_client.alignment import Nudge
 from mmms_client.annotate.document import Message, document_message, patch_frame
-from mmms_client.annotate.images import check_inside
 from mmms_client.annotate.model import READY, ModelLink
 from mmms_client.annotate.open_image import OpenImage
 from mmms_client.annotate.pictures import Reading
@@ -24,9 +23,10 @@ from mmms_client.export_masks.annotated import Options
 from mmms_client.export_masks.formats import MODULES as FORMATS
 from mmms_client.export_masks.formats import load_format
 from mmms_client.exporting import all_losses, open_annotations
-from mmms_client.files import make_folder, write_bytes_atomically
+from mmms_client.files import write_inside
+from mmms_client.folders import check_inside
 from mmms_client.journal import JOURNAL_FILE
-from mmms_client.results import SESSION_FILE
+from mmms_client.results import JOINT_FILE, SESSION_FILE
 from mmms_client.triton_predictor import ENSEMBLE
 
 _MOST_OPEN = 6  # images kept open while no page shows them
@@ -347,6 +347,9 @@ class Workplace:
         out = self.project.out / EXPORT_FOLDER
         folders = [self.project.folder(file) for file in self.project.images]
         sources = [str(folder / SESSION_FILE) for folder in folders if (folder / SESSION_FILE).is_file()]
+        for source in sources:
+            for name in (SESSION_FILE, JOINT_FILE, JOURNAL_FILE):
+                check_inside(Path(source).with_name(name), self.project.out)
         if not sources:
             raise DataError("Expected at least one annotated image but got none; annotate one first.")
         images = open_annotations(sources)
@@ -358,7 +361,5 @@ class Workplace:
             if is_written:
                 files |= {out / name / path: data for path, data in chosen.encode(images, options).items()}
         for path, data in files.items():
-            check_inside(path, self.project.out)
-            make_folder(path.parent)
-            write_bytes_atomically(path, data)
+            write_inside(self.project.out, path, data)
         return losses, [path.relative_to(self.project.out).as_posix() for path in files]

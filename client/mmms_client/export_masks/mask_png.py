@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmms_client.errors import ImageReadError
+from mmms_client.folders import open_file
 from mmms_client.picture_file import open_picture
 
 
@@ -20,7 +20,7 @@ def read_samples(path: str | os.PathLike[str], modes: tuple[str, ...], kind: str
     """
     name = repr(os.fspath(path))
     try:
-        with Path(path).open("rb") as stream, open_picture(stream) as picture:
+        with open_file(path) as stream, open_picture(stream) as picture:
             picture.load()
             mode, samples = picture.mode, np.array(picture)
     except FileNotFoundError as error:
