@@ -236,9 +236,21 @@ def training() -> Iterator[tuple[str, bytes]]:
     yield "state of a run", pickle.dumps(Evil(Path("mark-of-a-pickle")))
 
 
+def server() -> Iterator[tuple[str, bytes]]:
+    """These are read: what is wrong with them, the server says that the launcher starts."""
+    cached = b"response_cache { enable: true }\n"
+    for text in (b"output[" * 40_000, b"output" + b" " * 300_000, b"output [ { data_type" + b" " * 300_000):
+        yield "configuration of a model", cached + text
+    yield "configuration of a model", b"response_cache" + b" " * 300_000
+    for dims in (b"9" * 5000, b",".join([b"999999999"] * 100_000)):
+        text = b"output [ { data_type: TYPE_FP16 dims: [ " + dims + b" ] } ]\n"
+        yield "configuration of a model", cached + text
+
+
 def of(room: str, names: dict[str, str]) -> Iterator[tuple[str, bytes]]:
     """The bombs of a room; ``names`` are its readers with their kinds, of which those of JSON get deep nesting."""
-    for bombs in {"client": (client, mask), "eval": (eval_,), "training": (training,)}[room]:
+    of_room = {"client": (client, mask), "eval": (eval_,), "training": (training,), "server": (server,)}
+    for bombs in of_room[room]:
         yield from bombs()
     for name, kind in names.items():
         if kind in ("json", "lines"):
