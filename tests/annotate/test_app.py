@@ -268,6 +268,8 @@ def test_a_renamed_class_is_renamed_in_every_image(app, tmp_path) -> None:
             assert len(str(refused.value)) < 300
             with pytest.raises(RefusedError, match="each name once"):
                 await page.op("classes", classes=[{"name": "a"}, {"name": "a"}])
+            with pytest.raises(RefusedError, match="up to 1000 classes but got 12000; send fewer"):
+                await page.op("classes", classes=[{"name": f"c{n}"} for n in range(12_000)])
             await page.op("update_surface", surface=1, **{"class": "tree"})
             await page.op("undo")
             assert page.surface(1)["class"] == "road"

@@ -156,6 +156,9 @@ def client() -> Iterator[tuple[str, bytes]]:
     yield "journal", journal((12, 16), {**box, "bits": coded(8)}, side=2**31, probabilities=coded(64))
     yield "journal", journal((10**6, 10**6), {"box": [0, 0, 10**6, 10**6], "bits": coded(8)})
     yield "classes as text", b"\xff" + b" " * 100000
+    many = [f"c{n}" for n in range(60_000)]  # each has to be compared with all before it, if nobody takes care
+    yield "classes as text", "\n".join([*many, "c1"]).encode()
+    yield "classes as JSON", json.dumps([*many, "c1"]).encode()
     yield "classes as JSON", json.dumps(["a" + " " * 200000 + "b", "a" + " " * 200000 + "b"]).encode()
 
 
