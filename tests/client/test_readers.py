@@ -174,7 +174,7 @@ def test_several_pages_are_said(tmp_path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.stack([GREY16, GREY16]))
     notes: list[str] = []
     read_modality(tmp_path / "a.tif", 1, notes)
-    assert notes == ["a.tif has 2 pages; the first one is used."]
+    assert notes == ["a.tif has several pages; the first one is used."]
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp", "npy"])

@@ -38,6 +38,14 @@ def tiff(width: int, height: int, strip_bytes: int) -> bytes:
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + rows + bytes(300)
 
 
+def tiff_chain(pages: int) -> bytes:
+    """So many pages of a pixel, each of which says where the next one is; the first strip is not there."""
+    page = 2 + 3 * 12 + 4
+    rows = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in ((256, 1), (257, 1), (273, 1 << 30)))
+    chain = b"".join(struct.pack("<H", 3) + rows + struct.pack("<I", 8 + page * n) for n in range(1, pages))
+    return b"II*\0" + struct.pack("<I", 8) + chain + struct.pack("<H", 3) + rows + bytes(4)
+
+
 def bmp(width: int, height: int) -> bytes:
     head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
     return b"BM" + struct.pack("<IHHI", 54 + 16, 0, 0, 54) + head + bytes(16)
@@ -131,7 +139,10 @@ def laughs(quadratic: bool = False) -> bytes:
 def client() -> Iterator[tuple[str, bytes]]:
     for form, files in (
         ("PNG", [png(2**31 - 1, 2**31 - 1), png(60000, 60000), png(13000, 13000), png(1, 178_000_000)]),
-        ("TIFF", [tiff(2**31, 2**31, 2**31), tiff(13000, 13000, 169_000_000), tiff(2**16, 2**16, 8)]),
+        (
+            "TIFF",
+            [tiff(2**31, 2**31, 2**31), tiff(13000, 13000, 169_000_000), tiff(2**16, 2**16, 8), tiff_chain(40_000)],
+        ),
         ("BMP", [bmp(2**30, 2**30), bmp(13000, 13000), bmp(-1, -(2**31))]),
         ("npy", [npy(f"({TERA},)"), npy(f"({2**62}, {2**62})"), npy("(50000, 50000, 3)"), npy("(4, 4)", "<f8" * 9)]),
     ):

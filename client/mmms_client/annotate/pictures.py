@@ -189,7 +189,7 @@ def image_bytes(path: Path, image: NDArray[np.uint8], reading: Reading) -> tuple
         is_upright = picture.getexif().get(0x0112, 1) in (0, 1)
         is_plain = (
             picture.mode in ("RGB", "L")
-            and getattr(picture, "n_frames", 1) == 1
+            and not getattr(picture, "is_animated", False)
             and not picture.info.get("icc_profile")
         )
         kind = _AS_STORED.get(picture.format or "")
