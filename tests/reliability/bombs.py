@@ -64,6 +64,20 @@ def npz(**members: bytes) -> bytes:
     return stream.getvalue()
 
 
+def lying(archive: bytes, size_bytes: int) -> bytes:
+    """The archive with a directory that says of every member that it is as large, and was nearly so deflated."""
+    data, at = bytearray(archive), archive.find(b"PK\x01\x02")
+    while at >= 0:
+        struct.pack_into("<II", data, at + 20, size_bytes // 1000, size_bytes)
+        at = archive.find(b"PK\x01\x02", at + 1)
+    return bytes(data)
+
+
+def numbers(count: int) -> bytes:
+    """An NPY file of zeros that are all there."""
+    return npy(f"({count},)")[:-64] + bytes(count)
+
+
 def journal(hw: tuple[int, int], mask: dict[str, Any], **answer: Any) -> bytes:
     lines = [
         {"journal": 1, "image": {"name": "a", "width": hw[1], "height": hw[0]}},
@@ -213,6 +227,8 @@ def mask() -> Iterator[tuple[str, bytes]]:
             masks=npy("(1, 1000000, 1000000)", "|b1"),
         ),
     )
+    yield "npz", lying(npz(ids=npy(f"({1 << 30},)")), (1 << 30) + 200)
+    yield "npz", npz(ids=numbers(1 << 26))
     for reader in ("label map", "palette PNG", "semantic PNG", "instance PNG"):
         yield reader, png(13000, 13000)
         yield reader, png(2**31 - 1, 2**31 - 1)
