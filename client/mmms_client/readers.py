@@ -11,6 +11,8 @@ refused.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +81,24 @@ def read_image(path: str | os.PathLike[str], notes: list[str] | None = None) -> 
     return image
 
 
+def read_thumbnail(path: str | os.PathLike[str], side_px: int) -> Image.Image:
+    """What :func:`read_image` reads, as an RGB picture of at most ``side_px`` by ``side_px``; errors are the same.
+
+    Plain 8-bit pictures are made small before anything else, so that memory is taken once, and a JPEG is not even
+    decoded whole.
+    """
+    file, size = Path(path), (side_px, side_px)
+    with _translated(path):
+        if file.suffix.lower() != ".npy":
+            with file.open("rb") as stream, open_picture(stream) as picture:
+                if picture.mode in ("L", "RGB"):
+                    picture.thumbnail(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+                    return ImageOps.exif_transpose(picture).convert("RGB")
+    small = Image.fromarray(read_image(path), "RGB")
+    small.thumbnail(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return small
+
+
 def read_modality(
     path: str | os.PathLike[str], channels: int | None = None, notes: list[str] | None = None
 ) -> NDArray[np.float32]:
@@ -144,17 +164,24 @@ def _pick_channels(path: str | os.PathLike[str], samples: NDArray[Any], wanted: 
 
 def _read(path: str | os.PathLike[str], want_colour: bool) -> _Raw:
     file = Path(path)
-    if file.is_dir():
-        raise ImageReadError(f"Expected a file but got the folder {_name(path)}; give one image file.")
-    try:
+    with _translated(path):
         if file.suffix.lower() == ".npy":
             samples = _load_npy(file)
             return _Raw(samples, samples.dtype.itemsize * 8, is_rotated=False, has_more_pages=False)
-        # A stream, not a path: an uncompressed TIFF known by its path is mapped into memory, and Pillow then
-        # turns
+        # A stream, not a path: an uncompressed TIFF known by its path is mapped into memory, and Pillow then turns
         # it with its width and height already swapped.
         with file.open("rb") as stream, open_picture(stream) as picture:
             return _decode(picture, file, want_colour)
+
+
+@contextmanager
+def _translated(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Make :class:`ImageReadError` of everything that reading a picture raises."""
+    file = Path(path)
+    if file.is_dir():
+        raise ImageReadError(f"Expected a file but got the folder {_name(path)}; give one image file.")
+    try:
+        yield
     except ImageReadError:
         raise
     except FileNotFoundError as error:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from PIL import Image
 
 from app_client import RefusedError, page_at
 from mmms_client import Session, TritonPredictor, open_inputs, read_session, replay
+from mmms_client.annotate import server as server_module
+from mmms_client.annotate.pictures import thumbnail_bytes
 from mmms_client.export_masks.palette_png import read_palette_png
 from mmms_client.journal import read_journal
 
@@ -180,6 +184,29 @@ def test_pictures_are_what_the_annotation_sees(app) -> None:
             assert headers["Content-Type"] == "image/jpeg" and len(data) < 20_000
 
     asyncio.run(scenario())
+
+
+def test_thumbnails_are_made_one_at_a_time(app, monkeypatch) -> None:
+    """Each takes the memory of a whole picture, and one of the threads that clicks need."""
+    at_work: list[int] = []
+    most = []
+
+    def slow(*given: Any) -> bytes:
+        at_work.append(1)
+        most.append(len(at_work))
+        time.sleep(0.05)
+        made = thumbnail_bytes(*given)
+        at_work.pop()
+        return made
+
+    async def scenario() -> None:
+        async with app() as server, page_at(server.address) as page:
+            answers = await asyncio.gather(*(page.get("api/images/0/thumbnail") for _ in range(6)))
+            assert [status for status, _, _ in answers] == [200] * 6
+
+    monkeypatch.setattr(server_module, "thumbnail_bytes", slow)
+    asyncio.run(scenario())
+    assert most == [1] * 6
 
 
 def test_a_nudge_moves_the_modality_and_what_the_model_sees(app, tmp_path) -> None:

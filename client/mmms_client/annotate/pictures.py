@@ -25,7 +25,7 @@ from mmms_client.errors import MMMSError
 from mmms_client.files import png_bytes
 from mmms_client.geometry import check_aspect
 from mmms_client.picture_file import open_picture
-from mmms_client.readers import is_rotated_by_exif, read_image, read_modality
+from mmms_client.readers import is_rotated_by_exif, read_image, read_modality, read_thumbnail
 from mmms_client.units import ValueRule, apply_rule, find_rule
 
 _STEPS = 65534  # of a scalar's range in uint16: 0 is kept for "no measurement"
@@ -203,10 +203,8 @@ def image_bytes(path: Path, image: NDArray[np.uint8], reading: Reading) -> tuple
 def thumbnail_bytes(path: Path, reading: Reading) -> bytes:
     """A small JPEG of an image. Raises :class:`mmms_client.errors.DataError`."""
     _check(path, reading)
-    picture = Image.fromarray(read_image(path), "RGB")
-    picture.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX), Image.Resampling.BILINEAR, reducing_gap=2.0)
     stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=80)
+    read_thumbnail(path, _THUMBNAIL_PX).save(stream, "JPEG", quality=80)
     return stream.getvalue()
 
 

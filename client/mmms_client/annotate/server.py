@@ -56,6 +56,7 @@ class AnnotateServer:
         self.token = secrets.token_urlsafe(_TOKEN_BYTES)
         self._runner: web.AppRunner | None = None
         self._sockets: set[web.WebSocketResponse] = set()
+        self._thumbnails = asyncio.Semaphore(1)  # each takes a whole picture's memory, and a thread that clicks need
 
     @property
     def address(self) -> str:
@@ -137,7 +138,8 @@ class AnnotateServer:
 
     async def _thumbnail(self, request: web.Request) -> web.Response:
         file = self.workplace.project.images[self._index_of(request)]
-        data = await asyncio.to_thread(thumbnail_bytes, file.path, self.workplace.reading)
+        async with self._thumbnails:
+            data = await asyncio.to_thread(thumbnail_bytes, file.path, self.workplace.reading)
         return web.Response(body=data, content_type="image/jpeg")
 
     async def _modality(self, request: web.Request) -> web.Response:
