@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 _npy: Any = np.lib.format
 MOST_PIXELS = 178_956_970  # of a picture or mask: what Pillow opens, and more than 13000 x 13000
 MOST_INFLATED = 1032  # bytes that one byte of deflate can stand for, at most
+_PIECE_BYTES = 16 << 20
 
 
 def check_pixels(height: int, width: int) -> None:
@@ -43,10 +44,19 @@ def read_npy(stream: IO[bytes], size_bytes: int) -> NDArray[Any]:
     needed = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or dtype.itemsize == 0 or needed > size_bytes:
         raise ValueError(f"a header that declares {needed} bytes in a file of {size_bytes}")
-    data = bytearray(needed)
-    if stream.readinto(data) != needed:  # type: ignore[attr-defined]
-        raise ValueError("an end before the last number")
+    data = _read_exactly(stream, needed)
     return np.frombuffer(data, dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
+def _read_exactly(stream: IO[bytes], size_bytes: int) -> bytearray:
+    """So many bytes; memory is taken as they come, because a stream need not have what its header declares."""
+    data = bytearray()
+    while len(data) < size_bytes:
+        piece = stream.read(min(_PIECE_BYTES, size_bytes - len(data)))
+        if not piece:
+            raise ValueError("an end before the last number")
+        data += piece
+    return data
 
 
 def read_npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:

@@ -11,6 +11,8 @@ refused.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +40,7 @@ class _Raw:
     samples: NDArray[Any]
     bits: int  # per sample in the file; more than the dtype of ``samples`` has where Pillow dropped some
     is_rotated: bool
-    pages: int
+    has_more_pages: bool  # than the first; to count them takes quadratic time in Pillow
 
 
 def read_image(path: str | os.PathLike[str], notes: list[str] | None = None) -> NDArray[np.uint8]:
@@ -80,6 +82,24 @@ def read_image(path: str | os.PathLike[str], notes: list[str] | None = None) -> 
     return image
 
 
+def read_thumbnail(path: str | os.PathLike[str], side_px: int) -> Image.Image:
+    """What :func:`read_image` reads, as an RGB picture of at most ``side_px`` by ``side_px``; errors are the same.
+
+    Plain 8-bit pictures are made small before anything else, so that memory is taken once, and a JPEG is not even
+    decoded whole.
+    """
+    file, size = Path(path), (side_px, side_px)
+    with _translated(path):
+        if file.suffix.lower() != ".npy":
+            with file.open("rb") as stream, open_picture(stream) as picture:
+                if picture.mode in ("L", "RGB"):
+                    picture.thumbnail(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+                    return ImageOps.exif_transpose(picture).convert("RGB")
+    small = Image.fromarray(read_image(path), "RGB")
+    small.thumbnail(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return small
+
+
 def read_modality(
     path: str | os.PathLike[str], channels: int | None = None, notes: list[str] | None = None
 ) -> NDArray[np.float32]:
@@ -111,8 +131,8 @@ def read_modality(
             f"numbers but got {samples.dtype} of shape {samples.shape}; save it in that form."
         )
     samples = _pick_channels(path, samples, channels)
-    if notes is not None and raw.pages > 1:
-        notes.append(f"{Path(path).name} has {raw.pages} pages; the first one is used.")
+    if notes is not None and raw.has_more_pages:
+        notes.append(f"{Path(path).name} has several pages; the first one is used.")
     with np.errstate(over="ignore", invalid="ignore"):  # too large for float32; signalling NaN
         values = np.ascontiguousarray(samples, np.float32)
     return values[..., 0] if values.ndim == 3 and values.shape[2] == 1 else values
@@ -145,17 +165,24 @@ def _pick_channels(path: str | os.PathLike[str], samples: NDArray[Any], wanted: 
 
 def _read(path: str | os.PathLike[str], want_colour: bool) -> _Raw:
     file = Path(path)
-    if file.is_dir():
-        raise ImageReadError(f"Expected a file but got the folder {_name(path)}; give one image file.")
-    try:
+    with _translated(path):
         if file.suffix.lower() == ".npy":
             samples = _load_npy(file)
-            return _Raw(samples, samples.dtype.itemsize * 8, is_rotated=False, pages=1)
-        # A stream, not a path: an uncompressed TIFF known by its path is mapped into memory, and Pillow then
-        # turns
+            return _Raw(samples, samples.dtype.itemsize * 8, is_rotated=False, has_more_pages=False)
+        # A stream, not a path: an uncompressed TIFF known by its path is mapped into memory, and Pillow then turns
         # it with its width and height already swapped.
         with open_file(file) as stream, open_picture(stream) as picture:
             return _decode(picture, file, want_colour)
+
+
+@contextmanager
+def _translated(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Make :class:`ImageReadError` of everything that reading a picture raises."""
+    file = Path(path)
+    if file.is_dir():
+        raise ImageReadError(f"Expected a file but got the folder {_name(path)}; give one image file.")
+    try:
+        yield
     except ImageReadError:
         raise
     except FileNotFoundError as error:
@@ -191,7 +218,7 @@ def _decode(picture: Image.Image, file: Path, want_colour: bool) -> _Raw:
     tags = getattr(picture, "tag_v2", {})
     is_unsigned = tags.get(_TIFF_SAMPLE_FORMAT, (1,))[0] != _SIGNED
     is_rotated = picture.getexif().get(_EXIF_ORIENTATION, 1) not in (0, 1)
-    pages = int(getattr(picture, "n_frames", 1))
+    has_more_pages = bool(getattr(picture, "is_animated", False))
     picture.load()
     upright = ImageOps.exif_transpose(picture)
     if upright.mode == "P" and "transparency" in upright.info:
@@ -207,7 +234,7 @@ def _decode(picture: Image.Image, file: Path, want_colour: bool) -> _Raw:
         samples = samples.view(np.uint32)
     if samples.dtype.byteorder == ">":
         samples = samples.astype(samples.dtype.newbyteorder("="))
-    return _Raw(samples, bits, is_rotated, pages)
+    return _Raw(samples, bits, is_rotated, has_more_pages)
 
 
 def _declared_bits(picture: Image.Image, file: Path) -> int:
@@ -251,8 +278,8 @@ def _image_notes(path: str | os.PathLike[str], raw: _Raw, image: NDArray[np.uint
         if image.max() < _NEARLY_BLACK:
             dark = " It is nearly black now: its sensor seems to use fewer than 16 bits; stretch it before."
         lines.append(f"{name} has {raw.bits} bits per colour; the high 8 are used.{dark}")
-    if raw.pages > 1:
-        lines.append(f"{name} has {raw.pages} pages; the first one is used.")
+    if raw.has_more_pages:
+        lines.append(f"{name} has several pages; the first one is used.")
     if raw.is_rotated:
         lines.append(f"{name} was turned upright as its EXIF data says.")
     return lines

@@ -52,11 +52,14 @@ _RETRIES = json.dumps(
         ]
     }
 )
+# Of an answer. Known before any contract is: four backbone features of 1280 channels at 2048 px are 168 MB, features
+# of the largest preset 65 MB, a mask 4 MB.
+_MOST_BYTES = 256 << 20
 _CHANNEL_ARGS = [
     ("grpc.service_config", _RETRIES),
     ("grpc.per_rpc_retry_buffer_size", 64 << 20),
     ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_receive_message_length", _MOST_BYTES),
     ("grpc.lb_policy_name", "pick_first"),
     ("grpc.enable_http_proxy", 0),
     # left alone, a channel looks for a server that is gone every two minutes in the end
@@ -394,6 +397,11 @@ def translate(error: InferenceServerException, url: str, model: str | None, time
     status, text = said(str(error.status() or "")), said(str(error.message() or ""))
     if _is_late(error):
         return _deadline(url, timeout_s)
+    if "larger than max" in text:
+        return ContractError(
+            f"Expected an answer of at most {_MOST_BYTES >> 20} MiB from {url} but got a message that is too large "
+            f"({text}); it is not the model that it says it is."
+        )
     if "maximum queue size" in text or "RESOURCE_EXHAUSTED" in status:
         return ServerBusyError(
             f"Expected the server at {url} to take a request but its queue is full; try again in a moment."

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,12 @@ _MIN_CACHE_BYTES = 64 << 20
 _ENTRY_OVERHEAD = 1.10  # the local cache stores a little more than the tensor
 _SHM_BYTES = 16 << 20  # per python model: image, modalities and features of one request without growing
 _TYPE_BYTES = {"TYPE_FP16": 2, "TYPE_FP32": 4, "TYPE_UINT8": 1, "TYPE_INT32": 4}
+_MOST_BYTES = 1 << 40  # of an answer: a configuration that says more is no model's
+_MOST_IMAGES = 10**9
+_LONGEST = 60  # characters of a wrong value that a message repeats
+_IS_CACHED = re.compile(r"response_cache ?:? ?\{ ?enable ?: ?true")
+_OUTPUTS, _END = re.compile(r"\boutput ?:? ?\["), re.compile(r"\} ?\]")
+_TENSOR = re.compile(r"data_type ?: ?(\w+) dims ?: ?\[([\d, -]+)\]")
 _SHM_FOLDER, _SHM_PATTERN = Path("/dev/shm"), "triton_python_backend_shm_region_*"
 _STARTING_S = 60.0  # a server that begins makes its memory a moment before its processes open it
 
@@ -117,32 +124,57 @@ def backend_directory(wheel: Path) -> Path:
 def cache_bytes(repositories: Sequence[Path], environment: Mapping[str, str]) -> int:
     """Size of the response cache: room for the features of ``CACHED_IMAGES`` images, at most a quarter of the
     memory.
+
+    Raises :class:`LauncherError` for a number of images that is none.
     """
     entry = max((cached_entry_bytes(r) for r in repositories), default=0)
-    images = int(environment.get("MMMS_CACHE_IMAGES", CACHED_IMAGES))
+    images = _cached_images(environment.get("MMMS_CACHE_IMAGES", str(CACHED_IMAGES)))
     wanted = max(_MIN_CACHE_BYTES, int(entry * images * _ENTRY_OVERHEAD))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return max(min(wanted, memory // 4), int(2 * entry * _ENTRY_OVERHEAD))
 
 
+def _cached_images(given: str) -> int:
+    with suppress(ValueError):  # no number, or one of thousands of digits
+        if 0 <= int(given) <= _MOST_IMAGES:
+            return int(given)
+    shown = given if len(given) <= _LONGEST else given[:_LONGEST] + "..."
+    raise LauncherError(
+        f"expected MMMS_CACHE_IMAGES to be a whole number from 0 to {_MOST_IMAGES} but got {shown!r}; correct it, or "
+        f"leave it out for {CACHED_IMAGES}"
+    )
+
+
 def cached_entry_bytes(repository: Path) -> int:
-    """Bytes of the largest entry that the models of a repository put into the response cache; 0 if none is cached."""
-    largest = 0
-    for config in repository.glob("*/config.pbtxt"):
-        text = re.sub(r"#.*", "", config.read_text(encoding="utf-8", errors="replace"))
-        if not re.search(r"response_cache\s*:?\s*\{\s*enable\s*:\s*true", text):
-            continue
-        outputs = re.search(r"\boutput\s*:?\s*\[(.*?)\}\s*\]", text, re.DOTALL)
-        total = 0
-        for dtype, dims in re.findall(
-            r"data_type\s*:\s*(\w+)\s+dims\s*:\s*\[([\d,\s-]+)\]", outputs.group(1) if outputs else ""
-        ):
-            size = _TYPE_BYTES.get(dtype, 8)
-            for dim in dims.split(","):
-                size *= max(1, int(dim))
-            total += size
-        largest = max(largest, total)
-    return largest
+    """Bytes of the largest entry that the models of a repository put into the response cache; 0 if none is cached.
+
+    A configuration that cannot be read counts as none: the server says what is wrong with it.
+    """
+    return max((_answer_bytes(config) for config in repository.glob("*/config.pbtxt")), default=0)
+
+
+def _answer_bytes(config: Path) -> int:
+    """Bytes of a model's cached outputs; 0 for one that is not cached, or that cannot be."""
+    try:
+        text = config.read_text(encoding="utf-8", errors="replace")
+        text = " ".join(re.sub(r"#.*", "", text).split())  # one space at most: patterns then cost what the text is long
+        if not _IS_CACHED.search(text):
+            return 0
+        begin = _OUTPUTS.search(text)
+        end = _END.search(text, begin.end()) if begin else None
+        outputs = text[begin.end() : end.start()] if begin and end else ""
+        total = sum(_tensor_bytes(dtype, dims) for dtype, dims in _TENSOR.findall(outputs))
+    except (OSError, ValueError):
+        return 0
+    return total if total <= _MOST_BYTES else 0
+
+
+def _tensor_bytes(dtype: str, dims: str) -> int:
+    """Raises ``ValueError`` for dimensions that are no numbers."""
+    size = _TYPE_BYTES.get(dtype, 8)
+    for dim in dims.split(","):
+        size = min(size * max(1, int(dim)), _MOST_BYTES + 1)
+    return size
 
 
 def remove_orphans(folder: Path = _SHM_FOLDER, now_s: float | None = None) -> list[str]:

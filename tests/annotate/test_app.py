@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from PIL import Image
 
 from app_client import RefusedError, page_at
 from mmms_client import Session, TritonPredictor, open_inputs, read_session, replay
+from mmms_client.annotate import server as server_module
+from mmms_client.annotate.pictures import thumbnail_bytes
 from mmms_client.export_masks.palette_png import read_palette_png
 from mmms_client.journal import read_journal
 
@@ -182,6 +186,29 @@ def test_pictures_are_what_the_annotation_sees(app) -> None:
     asyncio.run(scenario())
 
 
+def test_thumbnails_are_made_one_at_a_time(app, monkeypatch) -> None:
+    """Each takes the memory of a whole picture, and one of the threads that clicks need."""
+    at_work: list[int] = []
+    most = []
+
+    def slow(*given: Any) -> bytes:
+        at_work.append(1)
+        most.append(len(at_work))
+        time.sleep(0.05)
+        made = thumbnail_bytes(*given)
+        at_work.pop()
+        return made
+
+    async def scenario() -> None:
+        async with app() as server, page_at(server.address) as page:
+            answers = await asyncio.gather(*(page.get("api/images/0/thumbnail") for _ in range(6)))
+            assert [status for status, _, _ in answers] == [200] * 6
+
+    monkeypatch.setattr(server_module, "thumbnail_bytes", slow)
+    asyncio.run(scenario())
+    assert most == [1] * 6
+
+
 def test_a_nudge_moves_the_modality_and_what_the_model_sees(app, tmp_path) -> None:
     async def scenario() -> None:
         async with app() as server, page_at(server.address) as page:
@@ -268,6 +295,8 @@ def test_a_renamed_class_is_renamed_in_every_image(app, tmp_path) -> None:
             assert len(str(refused.value)) < 300
             with pytest.raises(RefusedError, match="each name once"):
                 await page.op("classes", classes=[{"name": "a"}, {"name": "a"}])
+            with pytest.raises(RefusedError, match="up to 1000 classes but got 12000; send fewer"):
+                await page.op("classes", classes=[{"name": f"c{n}"} for n in range(12_000)])
             await page.op("update_surface", surface=1, **{"class": "tree"})
             await page.op("undo")
             assert page.surface(1)["class"] == "road"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -13,7 +15,7 @@ import tifffile
 from PIL import Image
 
 from mmms_client.errors import ImageReadError
-from mmms_client.readers import is_rotated_by_exif, read_image, read_modality
+from mmms_client.readers import is_rotated_by_exif, read_image, read_modality, read_thumbnail
 
 RNG = np.random.default_rng(0)
 RGB8 = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -175,7 +177,60 @@ def test_several_pages_are_said(tmp_path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.stack([GREY16, GREY16]))
     notes: list[str] = []
     read_modality(tmp_path / "a.tif", 1, notes)
-    assert notes == ["a.tif has 2 pages; the first one is used."]
+    assert notes == ["a.tif has several pages; the first one is used."]
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp", "npy"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1", "I;16"])
+def test_thumbnails_show_what_is_read(tmp_path, suffix, mode) -> None:
+    """Turned, too; a JPEG is decoded small, which rounds differently."""
+    if (suffix, mode) in (("jpg", "RGBA"), ("jpg", "P"), ("bmp", "I;16"), ("jpg", "I;16")):
+        return
+    ramp = np.add.outer(np.arange(300), np.arange(400)).astype(np.uint16)
+    colour = Image.fromarray(np.dstack([ramp // 3, ramp // 4, 200 - ramp // 6]).astype(np.uint8), "RGB")
+    picture = Image.fromarray(ramp * 90) if mode == "I;16" else colour.convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "npy":
+        np.save(path, np.array(colour))
+    else:
+        picture.save(path, exif=exif)
+    whole = Image.fromarray(read_image(path), "RGB")
+    whole.thumbnail((100, 100), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    small = read_thumbnail(path, 100)
+    assert (small.mode, small.size) == ("RGB", whole.size)
+    assert np.abs(np.asarray(small, int) - np.asarray(whole, int)).mean() < (3 if mode != "1" else 12)
+
+
+SMALL_OF_LARGE = """
+import io, resource, sys
+from pathlib import Path
+from mmms_client.readers import read_thumbnail
+read_thumbnail(sys.argv[2], 160)  # loads what is loaded late
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 130_000_000, resource.RLIM_INFINITY))
+print(read_thumbnail(sys.argv[1], 160).size)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the memory of a process is limited as on Linux")
+def test_a_thumbnail_takes_the_memory_of_one_picture(tmp_path) -> None:
+    """25 megapixels are 100 MB in Pillow."""
+    for name, side in (("large", 5000), ("small", 300)):
+        Image.new("RGB", (side, side)).save(tmp_path / f"{name}.png", compress_level=1)
+    command = [sys.executable, "-c", SMALL_OF_LARGE, str(tmp_path / "large.png"), str(tmp_path / "small.png")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "(160, 160)\n", done.stderr
+
+
+@pytest.mark.parametrize("read", [read_image, lambda path: read_thumbnail(path, 9)])
+def test_truncated_pictures_have_no_thumbnail_either(tmp_path, read) -> None:
+    (tmp_path / "a.png").write_bytes(png16(RGB16)[:-200])
+    with pytest.raises(ImageReadError, match=r"a.png' to be a whole image but got .*copy or export it again"):
+        read(tmp_path / "a.png")
+    with pytest.raises(ImageReadError, match="but got the folder"):
+        read(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp", "npy"])

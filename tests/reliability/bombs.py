@@ -38,6 +38,14 @@ def tiff(width: int, height: int, strip_bytes: int) -> bytes:
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + rows + bytes(300)
 
 
+def tiff_chain(pages: int) -> bytes:
+    """So many pages of a pixel, each of which says where the next one is; the first strip is not there."""
+    page = 2 + 3 * 12 + 4
+    rows = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in ((256, 1), (257, 1), (273, 1 << 30)))
+    chain = b"".join(struct.pack("<H", 3) + rows + struct.pack("<I", 8 + page * n) for n in range(1, pages))
+    return b"II*\0" + struct.pack("<I", 8) + chain + struct.pack("<H", 3) + rows + bytes(4)
+
+
 def bmp(width: int, height: int) -> bytes:
     head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
     return b"BM" + struct.pack("<IHHI", 54 + 16, 0, 0, 54) + head + bytes(16)
@@ -54,6 +62,20 @@ def npz(**members: bytes) -> bytes:
         for name, data in members.items():
             archive.writestr(f"{name}.npy", data)
     return stream.getvalue()
+
+
+def lying(archive: bytes, size_bytes: int) -> bytes:
+    """The archive with a directory that says of every member that it is as large, and was nearly so deflated."""
+    data, at = bytearray(archive), archive.find(b"PK\x01\x02")
+    while at >= 0:
+        struct.pack_into("<II", data, at + 20, size_bytes // 1000, size_bytes)
+        at = archive.find(b"PK\x01\x02", at + 1)
+    return bytes(data)
+
+
+def numbers(count: int) -> bytes:
+    """An NPY file of zeros that are all there."""
+    return npy(f"({count},)")[:-64] + bytes(count)
 
 
 def journal(hw: tuple[int, int], mask: dict[str, Any], **answer: Any) -> bytes:
@@ -131,7 +153,10 @@ def laughs(quadratic: bool = False) -> bytes:
 def client() -> Iterator[tuple[str, bytes]]:
     for form, files in (
         ("PNG", [png(2**31 - 1, 2**31 - 1), png(60000, 60000), png(13000, 13000), png(1, 178_000_000)]),
-        ("TIFF", [tiff(2**31, 2**31, 2**31), tiff(13000, 13000, 169_000_000), tiff(2**16, 2**16, 8)]),
+        (
+            "TIFF",
+            [tiff(2**31, 2**31, 2**31), tiff(13000, 13000, 169_000_000), tiff(2**16, 2**16, 8), tiff_chain(40_000)],
+        ),
         ("BMP", [bmp(2**30, 2**30), bmp(13000, 13000), bmp(-1, -(2**31))]),
         ("npy", [npy(f"({TERA},)"), npy(f"({2**62}, {2**62})"), npy("(50000, 50000, 3)"), npy("(4, 4)", "<f8" * 9)]),
     ):
@@ -156,6 +181,9 @@ def client() -> Iterator[tuple[str, bytes]]:
     yield "journal", journal((12, 16), {**box, "bits": coded(8)}, side=2**31, probabilities=coded(64))
     yield "journal", journal((10**6, 10**6), {"box": [0, 0, 10**6, 10**6], "bits": coded(8)})
     yield "classes as text", b"\xff" + b" " * 100000
+    many = [f"c{n}" for n in range(60_000)]  # each has to be compared with all before it, if nobody takes care
+    yield "classes as text", "\n".join([*many, "c1"]).encode()
+    yield "classes as JSON", json.dumps([*many, "c1"]).encode()
     yield "classes as JSON", json.dumps(["a" + " " * 200000 + "b", "a" + " " * 200000 + "b"]).encode()
 
 
@@ -199,6 +227,8 @@ def mask() -> Iterator[tuple[str, bytes]]:
             masks=npy("(1, 1000000, 1000000)", "|b1"),
         ),
     )
+    yield "npz", lying(npz(ids=npy(f"({1 << 30},)")), (1 << 30) + 200)
+    yield "npz", npz(ids=numbers(1 << 26))
     for reader in ("label map", "palette PNG", "semantic PNG", "instance PNG"):
         yield reader, png(13000, 13000)
         yield reader, png(2**31 - 1, 2**31 - 1)
@@ -236,9 +266,21 @@ def training() -> Iterator[tuple[str, bytes]]:
     yield "state of a run", pickle.dumps(Evil(Path("mark-of-a-pickle")))
 
 
+def server() -> Iterator[tuple[str, bytes]]:
+    """These are read: what is wrong with them, the server says that the launcher starts."""
+    cached = b"response_cache { enable: true }\n"
+    for text in (b"output[" * 40_000, b"output" + b" " * 300_000, b"output [ { data_type" + b" " * 300_000):
+        yield "configuration of a model", cached + text
+    yield "configuration of a model", b"response_cache" + b" " * 300_000
+    for dims in (b"9" * 5000, b",".join([b"999999999"] * 100_000)):
+        text = b"output [ { data_type: TYPE_FP16 dims: [ " + dims + b" ] } ]\n"
+        yield "configuration of a model", cached + text
+
+
 def of(room: str, names: dict[str, str]) -> Iterator[tuple[str, bytes]]:
     """The bombs of a room; ``names`` are its readers with their kinds, of which those of JSON get deep nesting."""
-    for bombs in {"client": (client, mask), "eval": (eval_,), "training": (training,)}[room]:
+    of_room = {"client": (client, mask), "eval": (eval_,), "training": (training,), "server": (server,)}
+    for bombs in of_room[room]:
         yield from bombs()
     for name, kind in names.items():
         if kind in ("json", "lines"):

@@ -19,7 +19,7 @@ import pytest
 HERE = Path(__file__).parent
 COUNT = int(os.environ.get("MMMS_FUZZ", "15"))
 SEED = os.environ.get("MMMS_FUZZ_SEED", "0")
-ROOMS = ("client", "eval", "training")
+ROOMS = ("client", "eval", "training", "server")
 WAIT_S = 280 if COUNT < 100 else 6 * 3600
 
 

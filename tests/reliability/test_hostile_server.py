@@ -220,3 +220,20 @@ def test_the_app_s_client_refuses_them_too(liar) -> None:
                     await predictor.predict(encoded, [Click(3, 3)])
 
     asyncio.run(scenario())
+
+
+def test_an_answer_without_end_is_not_received(liar) -> None:
+    """A mask of 1 KiB for which 300 MB come: neither client takes memory for them, or tries again."""
+    servicer, url = liar
+    servicer.outputs = {"mask": ([1, 1, 32, 32], "UINT8", bytes(300_000_000))}
+    too_large = r"answer of at most 256 MiB from .* but got a message that is too large .*; it is not the model"
+    with TritonPredictor.connect(url, "plain") as predictor, pytest.raises(ContractError, match=too_large) as caught:
+        predictor.predict(predictor.encode(IMAGE), [Click(3, 3)])
+    one_line(caught.value)
+
+    async def scenario() -> None:
+        async with await AsyncTritonPredictor.connect(url) as predictor:
+            with pytest.raises(ContractError, match=too_large):
+                await predictor.predict(predictor.prepare(IMAGE), [Click(3, 3)])
+
+    asyncio.run(scenario())

@@ -111,6 +111,29 @@ def test_cache_is_sized_from_the_features() -> None:
     assert int(small.rpartition("=")[2]) >= 1000 * contract.features.size_bytes
 
 
+CACHED = 'response_cache { enable: true }\noutput [ { name: "a" data_type: TYPE_FP16 dims: [ %s ] } ]\n'
+
+
+@pytest.mark.parametrize("dims", ["3, ,2", "1-2", "1 2", "9" * 5000, "9" * 400, ", ".join(["999999999"] * 300)])
+def test_a_configuration_that_cannot_be_does_not_keep_the_server_from_starting(tmp_path: Path, dims: str) -> None:
+    """The size of the cache is a guess; what is wrong with the model, the server says."""
+    for name, text in (("odd", CACHED % dims), ("good", CACHED % "-1, 1000")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.pbtxt").write_text(text)
+    assert cached_entry_bytes(tmp_path) == 2000
+    (tmp_path / "folder" / "config.pbtxt").mkdir(parents=True)
+    assert any("cache-config" in a for a in with_defaults([f"--model-repository={tmp_path}"], ON_PATH, {}))
+
+
+@pytest.mark.parametrize("images", ["many", "", "-1", "1.5", "9" * 5000, "9" * 400])
+def test_a_number_of_cached_images_that_is_none_is_said_in_one_line(images: str) -> None:
+    with pytest.raises(
+        LauncherError, match=r"^expected MMMS_CACHE_IMAGES to be a whole .* but got '.*'; correct it"
+    ) as e:
+        with_defaults([f"--model-repository={REPOSITORY}"], ON_PATH, {"MMMS_CACHE_IMAGES": images})
+    assert len(str(e.value)) < 200
+
+
 def test_both_spellings_of_the_repository_option() -> None:
     assert model_repositories(["--model-repository", "a", "--model-repository=b"]) == [Path("a"), Path("b")]
 

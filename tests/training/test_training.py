@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from mmms_training.data import TrainingSamples, choose_target
 from mmms_training.loop import Trainer
 from mmms_training.model.mmms import build_mmms
 from mmms_training.presets import preset
-from mmms_training.run_state import CHECKPOINT_NAME, STATE_NAME
+from mmms_training.run_state import CHECKPOINT_NAME, STATE_NAME, load_state
 from mmms_training.schedule import learning_rate
 from mmms_training.sources import open_source
 
@@ -84,6 +85,27 @@ def test_a_state_brings_moments_and_no_settings_of_the_optimizer(tmp_path: Path)
     torch.save(state, tmp_path / STATE_NAME)
     with pytest.raises(DataError, match=r"a step that cannot be.*; remove it to begin anew"):
         Trainer(small(), tmp_path).resume()
+
+
+def test_a_state_that_declares_more_than_it_holds_is_refused(tmp_path: Path) -> None:
+    """PyTorch inflates members to a thousand times the file's size, and a stride of 0 repeats a number without end."""
+    many = torch.zeros(1, dtype=torch.float16).expand(1 << 40)
+    state = {"step": 3, "images": 2, "model": {}, "ema": {}, "affinity": {}, "config": "{}", "optimizer": {}}
+    path, deflated = tmp_path / STATE_NAME, tmp_path / "deflated.pt"
+    torch.save(state, path)
+    assert load_state(path, torch.device("cpu"))["step"] == 3
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(deflated, "w", zipfile.ZIP_DEFLATED) as target:
+        for member in source.infolist():
+            target.writestr(member.filename, source.read(member))
+    torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    torch.save({**state, "optimizer": {"state": [{"exp_avg": many}]}}, tmp_path / "repeated.pt")
+    for name, reason in (
+        ("deflated", "deflated, or too"),
+        ("old", "not a zip"),
+        ("repeated", "more numbers than there"),
+    ):
+        with pytest.raises(DataError, match=f"^Expected the state of a run in .* but got .*{reason}.*; remove it"):
+            load_state(tmp_path / f"{name}.pt", torch.device("cpu"))
 
 
 @pytest.mark.parametrize("phase", ["feature_steps=40", "is_encoder_frozen=true"])

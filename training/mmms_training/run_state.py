@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,9 +123,11 @@ def load_state(path: Path, device: torch.device) -> dict[str, Any]:
     Raises :class:`DataError` for anything else.
     """
     try:
+        _check_archive(path)
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         if not isinstance(state, dict) or not isinstance(state.get("config"), str):
             raise ValueError("another structure")
+        _check_tensors(state)
         parse_json(state["config"])
         missing = {"step", "images", "model", "ema", "affinity", "optimizer"} - set(state)
         if missing:
@@ -132,6 +135,28 @@ def load_state(path: Path, device: torch.device) -> dict[str, Any]:
     except Exception as error:  # PyTorch raises whatever the broken bytes lead it to
         raise _broken(path, error) from error
     return state
+
+
+def _check_archive(path: Path) -> None:
+    """Raise unless the file holds what it declares: PyTorch would inflate a thousand times its size."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    is_plain = all(m.compress_type == zipfile.ZIP_STORED and m.file_size == m.compress_size for m in members)
+    if not is_plain or sum(m.file_size for m in members) > path.stat().st_size:
+        raise ValueError("an archive that is deflated, or too short")
+
+
+def _check_tensors(state: dict[str, Any]) -> None:
+    """Raise for a tensor of more numbers than its storage has: a stride of 0 repeats one without end."""
+    todo: list[Any] = [state]
+    seen: set[int] = set()
+    while todo:
+        value = todo.pop()
+        if isinstance(value, Tensor) and value.nbytes > value.untyped_storage().nbytes():
+            raise ValueError("a tensor of more numbers than there are")
+        if isinstance(value, dict | list | tuple) and id(value) not in seen:
+            seen.add(id(value))
+            todo += value.values() if isinstance(value, dict) else value
 
 
 def _broken(path: Path, error: Exception) -> DataError:

@@ -27,7 +27,7 @@ from mmms_client.files import png_bytes
 from mmms_client.folders import check_inside, open_file
 from mmms_client.geometry import check_aspect
 from mmms_client.picture_file import open_picture
-from mmms_client.readers import is_rotated_by_exif, read_image, read_modality
+from mmms_client.readers import is_rotated_by_exif, read_image, read_modality, read_thumbnail
 from mmms_client.units import ValueRule, apply_rule, find_rule
 
 _STEPS = 65534  # of a scalar's range in uint16: 0 is kept for "no measurement"
@@ -207,7 +207,7 @@ def _stored_picture(path: Path) -> tuple[bytes, str] | None:
         is_upright = picture.getexif().get(0x0112, 1) in (0, 1)
         is_plain = (
             picture.mode in ("RGB", "L")
-            and getattr(picture, "n_frames", 1) == 1
+            and not getattr(picture, "is_animated", False)
             and not picture.info.get("icc_profile")
         )
         kind = _AS_STORED.get(picture.format or "")
@@ -222,10 +222,8 @@ def _whole(path: Path) -> bytes:
 def thumbnail_bytes(path: Path, reading: Reading) -> bytes:
     """A small JPEG of an image. Raises :class:`mmms_client.errors.DataError`."""
     _check(path, reading)
-    picture = Image.fromarray(read_image(path), "RGB")
-    picture.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX), Image.Resampling.BILINEAR, reducing_gap=2.0)
     stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=80)
+    read_thumbnail(path, _THUMBNAIL_PX).save(stream, "JPEG", quality=80)
     return stream.getvalue()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -170,10 +171,12 @@ class Project:
         """
         classes = list(rows)
         names, ids = [c.name for c in classes], [c.class_id for c in classes]
+        if len(classes) > _MOST_CLASSES:
+            raise UsageError(f"Expected up to {_MOST_CLASSES} classes but got {len(classes)}; send fewer.")
         columns: tuple[tuple[list[Any], str], ...] = ((names, "name"), (ids, "id"))
         for values, what in columns:
-            twice = [value for value in values if values.count(value) > 1]
-            if twice or len(classes) > _MOST_CLASSES:
+            twice = [value for value, times in Counter(values).items() if times > 1]
+            if twice:
                 raise UsageError(
                     f"Expected up to {_MOST_CLASSES} classes, each {what} once, but got {twice[:1]}; change one."
                 )
@@ -245,13 +248,15 @@ def read_classes(path: str) -> list[ProjectClass]:
             f"Expected {path!r} to hold classes, one per line or as JSON, but got {reason!r}; see the docs."
         ) from error
     classes: list[ProjectClass] = []
+    taken: set[str] = set()
     for number, row in enumerate(rows, 1):
         if isinstance(row, str) and not row.strip():
             continue
         place = Place(path, f"class {number}", row)
         name, colour, key = _given(place)
-        if name in {c.name for c in classes}:
+        if name in taken:
             place.fail("a name of its own")
+        taken.add(name)
         classes.append(ProjectClass(len(classes) + 1, name, colour or class_colour(len(classes) + 1), key))
     if not classes:
         raise DataError(f"Expected at least one class in {path!r} but got none; write a name per line.")

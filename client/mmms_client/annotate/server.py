@@ -25,7 +25,6 @@ from mmms_client.errors import DataError, MMMSError, UsageError, printable
 
 HOST = "127.0.0.1"
 _TOKEN_BYTES = 32
-_THUMBNAIL_THREADS = 4  # of their own: a disk that hangs under a list of images leaves those that annotate alone
 _TYPES = {
     ".html": "text/html",
     ".css": "text/css",
@@ -60,7 +59,7 @@ class AnnotateServer:
         self.workplace, self.port = workplace, port
         self.token = secrets.token_urlsafe(_TOKEN_BYTES)
         self._runner: web.AppRunner | None = None
-        self._thumbnails = ThreadPoolExecutor(_THUMBNAIL_THREADS, "thumbnails")
+        self._thumbnails = ThreadPoolExecutor(1, "thumbnails")  # each takes the memory of a whole picture
         self._sockets: set[web.WebSocketResponse] = set()
 
     @property

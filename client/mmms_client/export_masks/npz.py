@@ -24,6 +24,8 @@ from mmms_client.errors import ImageReadError
 from mmms_client.events import Surface
 from mmms_client.export_masks.annotated import DEFAULT, AnnotatedImage, BoxMasks, Loss, Options, one_file_each
 
+_MOST_BYTES = 1 << 27  # of ids or names: of as many surfaces as there can be, names of 500 characters
+
 
 def losses(image: AnnotatedImage, options: Options = DEFAULT) -> list[Loss]:
     """Nothing is lost, but for NUL characters at the end of a name, which NumPy takes for padding."""
@@ -79,9 +81,11 @@ def read_npz(path: str | os.PathLike[str]) -> AnnotatedImage:
 def _array(archive: zipfile.ZipFile, name: str, kinds: str) -> NDArray[Any]:
     """A small array of one dimension at most. Raises ``ValueError``, and what ``zipfile`` raises."""
     info = _member(archive, name)
+    if info.file_size > _MOST_BYTES:
+        raise ValueError(f"{info.file_size} bytes of {name}")
     with archive.open(info) as stream:
         array = read_npy(stream, info.file_size)
-    if array.ndim > 1 or array.dtype.kind not in kinds:
+    if array.ndim > 1 or array.size > MAX_SURFACES or array.dtype.kind not in kinds:
         raise ValueError(f"{array.dtype} of shape {array.shape}")
     flat = array.reshape(-1)
     if array.dtype.kind == "U" and array.dtype.itemsize:
@@ -109,6 +113,13 @@ def _member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     info = archive.getinfo(f"{name}.npy")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError("another compression")
-    if info.file_size > info.compress_size * MOST_INFLATED:
-        raise ValueError(f"{info.file_size} bytes in {info.compress_size}")
+    held = min(info.compress_size, _length(archive))
+    if info.file_size > held * MOST_INFLATED:
+        raise ValueError(f"{info.file_size} bytes in {held}")
     return info
+
+
+def _length(archive: zipfile.ZipFile) -> int:
+    """Bytes of the file; its directory may say what it likes."""
+    assert archive.fp is not None
+    return archive.fp.seek(0, os.SEEK_END)
