@@ -14,6 +14,7 @@ from typing import Any
 from mmms_client.journal import JOURNAL_FILE
 
 SESSION_FILE, JOINT_FILE, RESULTS_FILE = "session.json", "joint.png", ".results.json"
+KEPT_FILE = "session.recorded.json"  # a session from before the app, with the clicks that its journal does not have
 
 
 def made_of(journal_bytes: int, renamed: Mapping[str, str]) -> dict[str, Any]:

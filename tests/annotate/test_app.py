@@ -16,6 +16,7 @@ from app_client import RefusedError, page_at
 from mmms_client import Session, TritonPredictor, open_inputs, read_session, replay
 from mmms_client.annotate import server as server_module
 from mmms_client.annotate.pictures import thumbnail_bytes
+from mmms_client.export_masks.mask_png import read_samples
 from mmms_client.export_masks.palette_png import read_palette_png
 from mmms_client.journal import read_journal
 
@@ -348,3 +349,35 @@ def test_a_malformed_op_is_refused_in_one_line_and_changes_nothing(app, tmp_path
             assert page.messages[-1]["error"].startswith("Expected a message in JSON but got")
 
     asyncio.run(scenario())
+
+
+def test_a_session_from_before_the_app_is_gone_on_with_and_kept(app, tmp_path) -> None:
+    """What `annotate --clicks` or a program recorded has no journal. The app used to write an empty session over it."""
+    out = tmp_path / "out" / "rgb.png"
+
+    async def record() -> None:
+        async with app() as server, page_at(server.address) as page:
+            await page.op("open", index=0)
+            await page.op("click", surface=None, x=320, y=430, positive=True)
+            await page.op("add_surface", name="sign", **{"class": "vehicle"})
+            await page.op("brush", surface=2, points=[[10, 10], [60, 40]], radius=5)
+            await page.op("add_surface", name="empty")
+
+    async def look() -> None:
+        async with app() as server, page_at(server.address) as page:
+            await page.op("open", index=0)
+            assert [page.surface(n)["name"] for n in (2, 3)] == ["sign", "empty"]
+            assert page.surface(2)["class"] == "vehicle"
+
+    asyncio.run(record())
+    before, joint = (out / "session.json").read_bytes(), read_samples(out / "joint.png", ("P",), "a joint map")
+    assert read_session(out / "session.json").click_count == 1 and set(np.unique(joint)) == {0, 1, 2}
+    for name in ("journal.jsonl", ".results.json"):
+        (out / name).unlink()
+    asyncio.run(look())
+    after = read_session(out / "session.json")
+    assert [(s.surface_id, s.name) for s in after.surfaces][1:] == [(2, "sign"), (3, "empty")]
+    assert np.array_equal(read_samples(out / "joint.png", ("P",), "a joint map"), joint)
+    assert (out / "session.recorded.json").read_bytes() == before
+    asyncio.run(look())  # from the journal now
+    assert np.array_equal(read_samples(out / "joint.png", ("P",), "a joint map"), joint)

@@ -27,6 +27,7 @@ from mmms_client.contract import MAX_CLICKS
 from mmms_client.errors import MMMSError, UsageError
 from mmms_client.event_json import event_entry
 from mmms_client.events import Clicked, ClickRemoved, Event, ModalityAligned, SurfaceAdded
+from mmms_client.export_masks.annotated import AnnotatedImage
 from mmms_client.export_masks.instance_png import encode_instance_png
 from mmms_client.export_masks.palette_png import MAX_ID, encode_palette_png
 from mmms_client.files import check_result, path_from, write_inside
@@ -34,9 +35,10 @@ from mmms_client.geometry import Frame, Region
 from mmms_client.importing import find_masks
 from mmms_client.journal import JOURNAL_FILE, History, Journal
 from mmms_client.predictor import Encoded
+from mmms_client.recorded import Recorded
 from mmms_client.replaying import Probabilities, Question, answer_all, removal
-from mmms_client.results import JOINT_FILE, RESULTS_FILE, SESSION_FILE
-from mmms_client.session_file import SessionDocument, format_session
+from mmms_client.results import JOINT_FILE, KEPT_FILE, RESULTS_FILE, SESSION_FILE
+from mmms_client.session_file import SessionDocument, format_session, read_session
 
 _MOST_ENCODED = 24  # encoded views of one image kept on this side: about a megabyte each
 Changed = Callable[["OpenImage", Box], Awaitable[None]]
@@ -68,7 +70,7 @@ class OpenImage:
 
     @classmethod
     async def open(cls, *arguments: Any, threshold: float = 0.5, masks: str | None = None) -> OpenImage:
-        """Read the files and the journal; a new one begins with ``masks``.
+        """Read the files and the journal; a new one begins with what was recorded here without one, or ``masks``.
 
         Raises :class:`mmms_client.errors.MMMSError`.
         """
@@ -89,8 +91,8 @@ class OpenImage:
         await asyncio.to_thread(history.restore, self.annotation)
         self.fit_model()
         await self.read_again()
-        if masks and history.length == 1:
-            await self._import(masks)
+        if history.length == 1:
+            await self._begin(masks)
         elif self.project.has_results(self.file):
             self._written = self.annotation.revision
 
@@ -99,13 +101,28 @@ class OpenImage:
         check_result(path, self.project.out)
         return Journal.open(path, self.file.name, self.pictures.image_hw)
 
-    async def _import(self, masks: str) -> None:
-        """Begin with masks from elsewhere, as the first step of the journal."""
-        found = await asyncio.to_thread(find_masks, masks, os.fspath(self.file.path), self.file.name)
+    async def _begin(self, masks: str | None) -> None:
+        """The first step of a journal: what was recorded here without one, or masks from elsewhere."""
+        found = await asyncio.to_thread(self._take_over)
+        if found is None and masks:
+            found = await asyncio.to_thread(find_masks, masks, os.fspath(self.file.path), self.file.name)
         if found is None or not found.surfaces:
             return
         parts = [(surface, BoxMask.of(found.masks[surface.surface_id])) for surface in found.surfaces]
         await self.perform(edits.import_masks(self.annotation, parts))
+
+    def _take_over(self) -> AnnotatedImage | None:
+        """The masks of a session that somebody recorded without the app; its clicks stay in a file of their own."""
+        out, file = self.project.out, self.project.folder(self.file) / SESSION_FILE
+        check_result(file, out)
+        if not file.is_file():
+            return None
+        recorded = Recorded(file, read_session(file))
+        found = AnnotatedImage.from_joint(self.file.name, recorded.joint(), recorded.document.surfaces)
+        kept = file.with_name(KEPT_FILE)
+        if not kept.exists():
+            write_inside(out, kept, file.read_bytes())
+        return found
 
     def fit_model(self) -> None:
         """Take size and limits from the model that is connected now."""
