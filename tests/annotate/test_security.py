@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import resource
 import socket as sockets
 import threading
@@ -77,6 +78,38 @@ def test_strangers_get_nothing(app) -> None:
             assert len({answer[2] for answer in refused[:-1]}) == 1, "a stranger cannot tell why"
             post = f"POST {picture} HTTP/1.1\nHost: {own}\nContent-Length: 0\nConnection: close\n\n"
             assert (await raw(port, post))[0] == 404, "nothing here changes by HTTP alone"
+
+    asyncio.run(scenario())
+
+
+def test_the_way_in_is_taken_once(app) -> None:
+    """By a browser that comes from a file, which it calls cross-site; not by another host, and not again."""
+
+    async def scenario() -> None:
+        async with app() as server:
+            page = server.way_in()
+            path = re.findall(rf'url=http://127\.0\.0\.1:{server.port}(/open/[\w-]{{43}})"', page)[0]
+            assert server.token not in page and not server.is_way_in_taken
+
+            async def ask(path: str, host: str, more: str = "") -> tuple[int, dict[str, str], bytes]:
+                return await raw(server.port, f"GET {path} HTTP/1.1\nHost: {host}\n{more}Connection: close\n\n")
+
+            own, far = f"127.0.0.1:{server.port}", "Sec-Fetch-Site: cross-site\n"
+            refused = [
+                await ask(path, "evil.example"),
+                await ask(path, own, "Origin: null\n"),
+                await ask(path[:-1], own, far),
+                await ask("/open/", own),
+                await ask(path.removeprefix("/open") + "/", own),
+                await ask(f"/open/{server.token}", own),
+            ]
+            status, headers, body = await ask(path, own, far)
+            assert status == 200 and f'url={server.address}"'.encode() in body
+            assert headers["Cache-Control"] == "no-store" and headers["Referrer-Policy"] == "no-referrer"
+            assert server.is_way_in_taken
+            refused += [await ask(path, own, far), await ask("/open/", own), await ask(f"/{server.token}/", own, far)]
+            assert [answer[0] for answer in refused] == [404] * 9
+            assert (await ask(f"/{server.token}/", own, "Sec-Fetch-Site: same-origin\n"))[0] == 200
 
     asyncio.run(scenario())
 

@@ -15,9 +15,15 @@ START_S = 60.0
 
 
 class AppProcess:
-    """``mmms-client annotate ... --no-browser`` on a free port. Use it as a context manager."""
+    """``mmms-client annotate ... --no-browser`` on a free port. Use it as a context manager.
 
-    def __init__(self, out: Path, url: str, arguments: Sequence[str], port: int = 0) -> None:
+    With ``browser``, a program, the app starts that one as the browser.
+    """
+
+    def __init__(
+        self, out: Path, url: str, arguments: Sequence[str], port: int = 0, browser: Path | None = None
+    ) -> None:
+        self.browser = browser
         self.out, self.url, self.arguments, self.port = out, url, list(arguments), port
         self.log = out.parent / f"{out.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -34,9 +40,12 @@ class AppProcess:
 
     def start(self) -> None:
         """Start it and read the address that it prints."""
-        command = [sys.executable, "-m", "mmms_client", "annotate", *self.arguments, "--no-browser"]
+        command = [sys.executable, "-m", "mmms_client", "annotate", *self.arguments]
+        command += [] if self.browser else ["--no-browser"]
         command += ["--out", str(self.out), "--url", self.url, "--port", str(self.port)]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        if self.browser:
+            environment["BROWSER"] = str(self.browser)
         with self.log.open("wb") as handle:
             self.process = subprocess.Popen(command, stdout=handle, stderr=handle, env=environment)
         deadline = time.monotonic() + START_S

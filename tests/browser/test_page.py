@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 from PIL import Image
 
 from browser.app_process import AppProcess
-from browser.conftest import HOSTILE, differing
+from browser.conftest import HOSTILE, STREET, differing
 from browser.screen import Screen
+from mmms_server.process import ServerProcess
 
 _LISTEN = """
 window.frames = [];
@@ -252,3 +256,25 @@ def test_next_previous_and_done(screen: Screen) -> None:
     screen.wait("the image before", lambda: screen.js("return app.state.image.index") == first)
     screen.js("app.showPanel('images')")
     assert screen.text("#image-count").startswith("1 of")
+
+
+def test_the_browser_is_started_without_the_token_where_all_can_read(
+    tab: Screen, nano_server: ServerProcess, tmp_path: Path
+) -> None:
+    """A command line is public: it names a file of this account, which leads a browser to the page."""
+    browser, seen = tmp_path / "browser", tmp_path / "seen"
+    browser.write_text(f"#!/bin/sh\necho \"$@\" > '{seen}.part' && mv '{seen}.part' '{seen}'\n")
+    browser.chmod(0o755)
+    (tmp_path / "out" / ".browser").mkdir(parents=True)  # an app that was killed left it
+    with AppProcess(tmp_path / "out", nano_server.url, [str(STREET / "rgb.png")], browser=browser) as app:
+        tab.wait("a browser", seen.exists)
+        token, address = app.address.split("/")[-2], seen.read_text().strip()
+        assert len(token) >= 43 and token not in address and address.startswith("file:///")
+        file = Path(url2pathname(urlsplit(address).path))
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600 and stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+        assert token not in file.read_text()
+        tab.load(address)
+        assert tab.driver.current_url == app.address
+        tab.click(240, 420)
+        assert len(tab.surfaces) == 1
+    assert file.is_relative_to(tmp_path / "out") and not file.parent.exists()

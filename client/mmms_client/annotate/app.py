@@ -7,6 +7,7 @@ import contextlib
 import signal
 import webbrowser
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,8 +28,11 @@ except ImportError as cause:
 
 from mmms_client.annotate.metrics_server import MetricsServer
 from mmms_client.annotate.server import AnnotateServer
+from mmms_client.annotate.way_in import private_page
 from mmms_client.annotate.workplace import Workplace
 from mmms_client.triton_predictor import AUTO, ENSEMBLE
+
+_BROWSER_S = 15.0  # to start and to come
 
 
 @dataclass(frozen=True)
@@ -89,13 +93,34 @@ async def _run(request: AppRequest, project: Project, lock: FolderLock, say: Cal
         lock.say(f"{lock.holder}, port {server.port}")
         say(f"{len(project.images)} image(s), results in {project.out}")
         say(f"open {server.address}")
-        if request.opens_browser and not await asyncio.to_thread(webbrowser.open, server.address):
-            say("no browser could be started: open the address yourself.")
-        await stop.wait()
+        with ExitStack() as while_running:
+            if request.opens_browser:
+                await _open_browser(server, project.out, while_running, say)
+            await stop.wait()
     finally:
         await server.close()
         if metrics is not None:
             await metrics.close()
+
+
+async def _open_browser(
+    server: AnnotateServer, out: Path, while_running: ExitStack, say: Callable[[str], None]
+) -> None:
+    """Bring a browser to the app; the file that leads there stays as long as the app."""
+    try:
+        file = while_running.enter_context(private_page(server.way_in(), out))
+    except OSError as error:
+        say(f"no browser was started ({error.strerror}): open the address yourself.")
+        return
+    if not await asyncio.to_thread(webbrowser.open, file.as_uri()):
+        say("no browser could be started: open the address yourself.")
+        return
+
+    def look() -> None:
+        if not (server.is_way_in_taken or server.workplace.pages):  # a confined one may not read it
+            say("no browser has come: if it cannot read the file that leads here, open the address yourself.")
+
+    while_running.callback(asyncio.get_running_loop().call_later(_BROWSER_S, look).cancel)
 
 
 def _version() -> str:

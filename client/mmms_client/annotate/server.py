@@ -2,7 +2,8 @@
 
 It listens on 127.0.0.1 only, and still trusts nobody there: every address begins with a random token, the Host
 header must be its own (a page of another site that rebinds its name to 127.0.0.1 sends another), and so must the
-Origin of whoever sends one; the socket must have one.
+Origin of whoever sends one; the socket must have one. The browser that the app starts comes in by an address that is
+good for one visit (:mod:`mmms_client.annotate.way_in`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from aiohttp import web
 
 from mmms_client.annotate.page import MAX_MESSAGE_BYTES, Page
 from mmms_client.annotate.pictures import image_bytes, thumbnail_bytes
+from mmms_client.annotate.way_in import page_leading_to
 from mmms_client.annotate.workplace import Workplace
 from mmms_client.errors import DataError, MMMSError, UsageError, printable
 
@@ -58,6 +60,7 @@ class AnnotateServer:
     def __init__(self, workplace: Workplace, port: int = 0) -> None:
         self.workplace, self.port = workplace, port
         self.token = secrets.token_urlsafe(_TOKEN_BYTES)
+        self._code = ""  # of the way in that was not taken yet
         self._runner: web.AppRunner | None = None
         self._thumbnails = ThreadPoolExecutor(1, "thumbnails")  # each takes the memory of a whole picture
         self._sockets: set[web.WebSocketResponse] = set()
@@ -65,6 +68,15 @@ class AnnotateServer:
     @property
     def address(self) -> str:
         return f"http://{HOST}:{self.port}/{self.token}/"
+
+    def way_in(self) -> str:
+        """A page that brings one browser here, once; keep it where nobody else can read it."""
+        self._code = secrets.token_urlsafe(_TOKEN_BYTES)
+        return page_leading_to(f"http://{HOST}:{self.port}/open/{self._code}")
+
+    @property
+    def is_way_in_taken(self) -> bool:
+        return not self._code
 
     async def start(self) -> None:
         """Listen, connect, encode. Raises :class:`UsageError` for a port that is taken."""
@@ -93,6 +105,7 @@ class AnnotateServer:
 
     def _app(self) -> web.Application:
         app = web.Application(middlewares=[self._guard], client_max_size=MAX_MESSAGE_BYTES)
+        app.router.add_get("/open/{code}", self._open)
         app.router.add_get("/{token}/", self._index)
         app.router.add_get("/{token}/static/{name:.+}", self._static)
         app.router.add_get(r"/{token}/api/images/{index:\d{1,9}}/rgb", self._rgb)
@@ -123,13 +136,24 @@ class AnnotateServer:
     def _is_ours(self, request: web.Request) -> bool:
         hosts = {f"{HOST}:{self.port}", f"localhost:{self.port}"}
         origin = request.headers.get("Origin")
-        token = request.match_info.get("token", "")
         return (
             request.headers.getall("Host", []) in [[host] for host in hosts]
             and (origin is None or origin == f"http://{request.headers['Host']}")
-            and request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
-            and secrets.compare_digest(token.encode("utf-8", "replace"), self.token.encode("ascii"))
+            and (self._knows_token(request) or self._knows_code(request))
         )
+
+    def _knows_token(self, request: web.Request) -> bool:
+        is_own = request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
+        return is_own and _are_same(request.match_info.get("token", ""), self.token)
+
+    def _knows_code(self, request: web.Request) -> bool:
+        """Comes from our file. What a file leads to is cross-site for a browser, so that is no reason to refuse it."""
+        return bool(self._code) and _are_same(request.match_info.get("code", ""), self._code)
+
+    async def _open(self, request: web.Request) -> web.Response:
+        """Exchange the code for the token, once."""
+        self._code = ""
+        return web.Response(text=page_leading_to(self.address), content_type="text/html")
 
     # Files of the page --------------------------------------------------------------------------------
     async def _index(self, request: web.Request) -> web.Response:
@@ -184,6 +208,10 @@ class AnnotateServer:
 
 def _log_fault(error: Exception) -> None:
     _log.error("a request failed: %s: %s; this is a fault in mmms", type(error).__name__, printable(str(error)))
+
+
+def _are_same(given: str, secret: str) -> bool:
+    return secrets.compare_digest(given.encode("utf-8", "replace"), secret.encode("ascii"))
 
 
 def _page_file(name: str) -> web.Response:
