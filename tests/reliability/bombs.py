@@ -258,6 +258,10 @@ def eval_() -> Iterator[tuple[str, bytes]]:
     for segmentation in ([[0.0, 0.0, 1e12, 0.0, 5.0, 1e12]], {"size": [12, 16], "counts": "o" * 2_000_000}):
         document["annotations"][0]["segmentation"] = segmentation
         yield "instances of COCO", json.dumps(document).encode()
+    broken = {**document["annotations"][0], "segmentation": {"size": [12, 16], "counts": [3]}}
+    for polygon in ([-10000, 0, 10000, 1] * 200, [0, -10000, 1, 10000] * 200):  # some KB, whose outline is gigabytes
+        document["annotations"] = [{**broken, "segmentation": [polygon]}, broken]
+        yield "instances of COCO", json.dumps(document).encode()
     for reader in ("annotations of COCO+LVIS", "layers of COCO+LVIS"):
         yield reader, lists_in_lists()
         yield reader, b"\x80\x02]r" + struct.pack("<I", 2**31 - 1) + b"."
