@@ -12,6 +12,7 @@ Two kinds of polygon come from the same walk, because file formats disagree abou
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -19,9 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from mmms_client.bounded import PixelBudget
+from mmms_client.box_mask import NOWHERE, Box, BoxMask
 from mmms_client.joint_mask import Mask
 
 Points = NDArray[np.float64]
+_ROWS = 1 << 20  # of an edge at once
 _STEPS = np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])  # right, down, left, up, as (x, y)
 _CORNERS = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])  # where the pixel's edge in that direction begins
 
@@ -131,22 +135,46 @@ def fill_corners(polygons: Sequence[Points], image_hw: tuple[int, int]) -> Mask:
     """The mask bool [H, W] that any of some corner polygons covers: pixels whose centre lies inside one of them."""
     mask = np.zeros(image_hw, bool)
     for polygon in polygons:
-        mask |= _fill(np.asarray(polygon, np.float64), image_hw)
+        box = _box(polygon, image_hw)
+        mask[box.part] |= _fill(np.asarray(polygon, np.float64), box)
     return mask
 
 
-def _fill(polygon: Points, image_hw: tuple[int, int]) -> Mask:
-    """Even-odd fill: along each row of pixel centres, every boundary that is crossed turns inside to outside."""
-    height, width = image_hw
-    flips = np.zeros((height, width + 1), np.int64)
+def fill_corners_in_box(polygons: Sequence[Points], image_hw: tuple[int, int], budget: PixelBudget) -> BoxMask:
+    """The same at the cost of the polygons' boxes, which ``budget`` has to allow.
+
+    Raises :class:`mmms_client.bounded.TooManyPixelsError`.
+    """
+    boxes = [_box(polygon, image_hw) for polygon in polygons]
+    around = functools.reduce(Box.union, boxes, NOWHERE)
+    for box in (around, *boxes):
+        budget.take(box.area_px)
+    mask = np.zeros((around.height, around.width), bool)
+    for polygon, box in zip(polygons, boxes, strict=True):
+        if box.area_px:
+            mask[box.within(around)] |= _fill(np.asarray(polygon, np.float64), box)
+    return BoxMask.of_part(mask, image_hw, around.x0, around.y0)
+
+
+def _box(polygon: Points, image_hw: tuple[int, int]) -> Box:
+    """Where in an image a polygon can cover pixels; a pixel more on each side, because crossings are rounded."""
+    (left, top), (right, bottom) = np.floor(np.min(polygon, 0)), np.ceil(np.max(polygon, 0))
+    x0, y0, x1, y1 = int(left) - 1, int(top) - 1, int(right) + 1, int(bottom) + 1
+    return Box(x0, y0, x1, y1).intersection(Box(0, 0, image_hw[1], image_hw[0]))
+
+
+def _fill(polygon: Points, box: Box) -> Mask:
+    """Even-odd fill of a box: along each row of pixel centres, every boundary crossed turns inside to outside."""
+    flips = np.zeros((box.height, box.width + 1), bool)
     for (x0, y0), (x1, y1) in zip(polygon, np.roll(polygon, -1, 0), strict=True):
         low, high = sorted((y0, y1))
-        rows = np.arange(max(0, int(np.ceil(low - 0.5))), min(height, int(np.ceil(high - 0.5))))
-        if len(rows):
+        first, last = max(box.y0, int(np.ceil(low - 0.5))), min(box.y1, int(np.ceil(high - 0.5)))
+        for begin in range(first, last, _ROWS):  # of an edge as long as an image of one column
+            rows = np.arange(begin, min(last, begin + _ROWS))
             crossing = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
-            columns = np.clip(np.ceil(crossing - 0.5), 0, width).astype(np.int64)
-            np.add.at(flips, (rows, columns), 1)
-    return flips.cumsum(1)[:, :width] % 2 == 1
+            columns = np.clip(np.ceil(crossing - 0.5), box.x0, box.x1).astype(np.int64)
+            flips[rows - box.y0, columns - box.x0] ^= True
+    return np.logical_xor.accumulate(flips, axis=1, out=flips)[:, : box.width]
 
 
 def fill_centres(polygons: Sequence[Points], image_hw: tuple[int, int]) -> Mask:

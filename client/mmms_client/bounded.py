@@ -13,12 +13,36 @@ _npy: Any = np.lib.format
 MOST_PIXELS = 178_956_970  # of a picture or mask: what Pillow opens, and more than 13000 x 13000
 MOST_INFLATED = 1032  # bytes that one byte of deflate can stand for, at most
 _PIECE_BYTES = 16 << 20
+_FREE_PX, _PX_PER_BYTE = 32 * MOST_PIXELS, 20_000
 
 
 def check_pixels(height: int, width: int) -> None:
     """Raise ``ValueError`` for a picture or mask of no pixels, or of more than :data:`MOST_PIXELS`."""
     if height < 1 or width < 1 or height * width > MOST_PIXELS:
         raise ValueError(f"{width}x{height} px, which is not from 1 to {MOST_PIXELS} px")
+
+
+class TooManyPixelsError(ValueError):
+    """The masks of a file have more pixels than :class:`PixelBudget` allows; says how many they may have."""
+
+
+class PixelBudget:
+    """How many pixels the masks of one file may have, in their boxes: ten bytes can say that all pixels are inside.
+
+    That is 32 pictures of the largest size, or hundreds as cameras make them; and more the more there is to read.
+    """
+
+    def __init__(self, file_bytes: int) -> None:
+        self.most_px = _FREE_PX + _PX_PER_BYTE * file_bytes
+        self._left_px = self.most_px
+
+    def take(self, area_px: int) -> None:
+        """Raise :class:`TooManyPixelsError` if that is more than there is left."""
+        self._left_px -= area_px
+        if self._left_px < 0:
+            raise TooManyPixelsError(
+                f"masks that have at most {self.most_px} px together, as a file of this length may,"
+            )
 
 
 def inflate(data: bytes, size_bytes: int) -> bytes:

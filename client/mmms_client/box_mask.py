@@ -104,7 +104,12 @@ class BoxMask:
         """From bool [h, w], a part of an image with its top left pixel at (x0, y0); nothing lies outside it."""
         box = box_of_pixels(part, x0, y0)
         bits = np.packbits(part[box.shifted(-x0, -y0).part]) if box.area_px else np.zeros(0, np.uint8)
-        return cls(image_hw, box, zlib.compress(bits.tobytes(), _FAST))
+        return cls.of_bits(bits.tobytes(), image_hw, box)
+
+    @classmethod
+    def of_bits(cls, bits: bytes, image_hw: tuple[int, int], box: Box) -> BoxMask:
+        """From the pixels of the smallest box, row by row, as ``numpy.packbits`` makes bits of them."""
+        return cls(image_hw, box, zlib.compress(bits, _FAST))
 
     @property
     def pixels(self) -> Mask:

@@ -91,7 +91,7 @@ def read_thumbnail(path: str | os.PathLike[str], side_px: int) -> Image.Image:
     file, size = Path(path), (side_px, side_px)
     with _translated(path):
         if file.suffix.lower() != ".npy":
-            with file.open("rb") as stream, open_picture(stream) as picture:
+            with open_file(file) as stream, open_picture(stream) as picture:
                 if picture.mode in ("L", "RGB"):
                     picture.thumbnail(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
                     return ImageOps.exif_transpose(picture).convert("RGB")

@@ -20,6 +20,7 @@ import numpy as np
 
 from mmms_client.alignment import Alignment, homography
 from mmms_client.annotation import MAX_SURFACES, Annotation, Answer
+from mmms_client.bounded import PixelBudget, TooManyPixelsError
 from mmms_client.box_mask import BoxMask
 from mmms_client.clicks import Click
 from mmms_client.errors import SessionFormatError
@@ -28,7 +29,7 @@ from mmms_client.files import write_text_atomically
 from mmms_client.geometry import Region
 from mmms_client.json_place import Place, image_size, shown
 from mmms_client.json_text import parse_json
-from mmms_client.run_length import decode_runs, encode_box_runs
+from mmms_client.run_length import decode_box_runs, encode_box_runs
 from mmms_client.session import Session
 
 SCHEMA_VERSION = 1
@@ -100,14 +101,14 @@ def parse_session(text: str, name: str = "session.json") -> SessionDocument:
             f"{name}: expected JSON but got {' '.join(str(error).split())!r}; correct the file or save the "
             f"session again."
         ) from error
-    return _document(Place(name, "", content))
+    return _document(Place(name, "", content), PixelBudget(len(text)))
 
 
 def _refuse_constant(constant: str) -> float:
     raise ValueError(f"{constant} is not a number in JSON")
 
 
-def _document(root: Place) -> SessionDocument:
+def _document(root: Place, budget: PixelBudget) -> SessionDocument:
     entries = root.entries()
     if "schema_version" in entries and entries["schema_version"].value != SCHEMA_VERSION:
         entries["schema_version"].fail(f"{SCHEMA_VERSION} (what this version of mmms reads)")
@@ -117,7 +118,7 @@ def _document(root: Place) -> SessionDocument:
     modalities = fields["modalities"].entries() if "modalities" in fields else {}
     alignment = fields["alignment"].entries() if "alignment" in fields else {}
     classes = tuple(_class(item) for item in fields["classes"].items()) if "classes" in fields else ()
-    surfaces, visits = _surfaces(fields["surfaces"], {c.name for c in classes}, image_hw)
+    surfaces, visits = _surfaces(fields["surfaces"], {c.name for c in classes}, image_hw, budget)
     return SessionDocument(
         image["path"].file_path(),
         image_hw,
@@ -167,7 +168,7 @@ def _alignment(place: Place) -> Alignment:
 
 
 def _surfaces(
-    place: Place, classes: set[str], image_hw: tuple[int, int]
+    place: Place, classes: set[str], image_hw: tuple[int, int], budget: PixelBudget
 ) -> tuple[tuple[Surface, ...], tuple[Visit, ...]]:
     surfaces: list[Surface] = []
     taken: set[int] = set()
@@ -187,31 +188,35 @@ def _surfaces(
         is_visible = "visible" not in fields or fields["visible"].boolean()
         surfaces.append(Surface(number, name, class_name, _colour(fields.get("colour")), is_locked, is_visible))
         for visit in fields["visits"].items():
-            ordered.append(_visit(visit, number, image_hw))
+            ordered.append(_visit(visit, number, image_hw, budget))
     return tuple(surfaces), _in_time_order(ordered)
 
 
-def _visit(place: Place, surface_id: int, image_hw: tuple[int, int]) -> tuple[int | None, Place, Visit]:
+def _visit(
+    place: Place, surface_id: int, image_hw: tuple[int, int], budget: PixelBudget
+) -> tuple[int | None, Place, Visit]:
     fields = place.fields(("clicks",), ("order", "start_mask", "region", "locked"))
     clicks = []
     for item in fields["clicks"].items():
         click = item.fields(("x", "y", "positive"))
         clicks.append(Click(click["x"].number(), click["y"].number(), click["positive"].boolean()))
-    mask = _mask(fields["start_mask"], image_hw) if "start_mask" in fields else None
+    mask = _mask(fields["start_mask"], image_hw, budget) if "start_mask" in fields else None
     order = fields["order"].integer(0) if "order" in fields else None
     region = _region(fields["region"], image_hw) if "region" in fields else None
     locked = frozenset(i.integer(1, MAX_SURFACES) for i in fields["locked"].items()) if "locked" in fields else _NOBODY
     return order, fields.get("order", place), Visit(surface_id, 0, tuple(clicks), mask, region, locked)
 
 
-def _mask(place: Place, image_hw: tuple[int, int]) -> BoxMask:
+def _mask(place: Place, image_hw: tuple[int, int], budget: PixelBudget) -> BoxMask:
     fields = place.fields(("size", "counts"))
     size = tuple(item.integer(1) for item in fields["size"].items())
     if size != image_hw:
         fields["size"].fail(f"the image's [height, width], {list(image_hw)},")
     counts = [item.integer(0) for item in fields["counts"].items()]
     try:
-        return BoxMask.of(decode_runs(counts, image_hw))
+        return decode_box_runs(counts, image_hw, budget)
+    except TooManyPixelsError as error:
+        place.fail(f"one of {error}")
     except ValueError:
         fields["counts"].fail(f"run lengths that add up to {image_hw[0] * image_hw[1]}")
 

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from mmms_client.boundary import fill_centres, fill_corners, loops, simplify
+from mmms_client.boundary import fill_centres, fill_corners, fill_corners_in_box, loops, simplify
+from mmms_client.bounded import PixelBudget
+from mmms_client.box_mask import BoxMask
 
 cv2 = pytest.importorskip("cv2", reason="pip install 'mmms[bench]' for the second reader")
 TOUCHING = np.ones((3, 3))  # pixels of one part may touch at a corner
@@ -24,6 +26,8 @@ def test_loops(height, width, seed, share) -> None:
     assert len(found) - len(outer) == ndimage.label(~np.pad(mask, 1))[1] - 1
     filled = ndimage.binary_fill_holes(mask)
     assert np.array_equal(fill_corners([loop.corners for loop in outer], mask.shape), filled)
+    boxed = fill_corners_in_box([loop.corners for loop in outer], mask.shape, PixelBudget(0))
+    assert (boxed.box, boxed.packed) == (BoxMask.of(filled).box, BoxMask.of(filled).packed)
     assert np.array_equal(fill_centres([loop.centres for loop in outer], mask.shape), filled)
     by_opencv = np.zeros(mask.shape, np.uint8)
     for loop in outer:

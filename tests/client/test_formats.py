@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+from mmms_client import bounded
 from mmms_client.errors import ImageReadError, OutputError, SessionFormatError
 from mmms_client.events import Surface
 from mmms_client.export_masks import formats
@@ -250,6 +251,25 @@ def test_broken_coco(tmp_path, change, message) -> None:
     with pytest.raises(SessionFormatError) as caught:
         read_coco(path)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("segmentation", [{"size": [30, 40], "counts": [0, 1200]}, [[0, 0, 40, 0, 40, 30, 0, 30]]])
+def test_coco_masks_have_as_many_pixels_together_as_the_file_s_length_allows(
+    tmp_path, monkeypatch, segmentation
+) -> None:
+    content = {
+        "images": [{"id": 5, "file_name": "x.jpg", "width": 40, "height": 30}],
+        "categories": [{"id": 9, "name": "cat"}],
+        "annotations": [{"image_id": 5, "category_id": 9, "segmentation": segmentation} for _ in range(90)],
+    }
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(content))
+    (image,) = read_coco(path)
+    assert all(image.masks[surface.surface_id].all() for surface in image.surfaces)
+    monkeypatch.setattr(bounded, "_FREE_PX", 70 * 1200)
+    monkeypatch.setattr(bounded, "_PX_PER_BYTE", 0)
+    with pytest.raises(SessionFormatError, match="segmentation to be one of masks that have at most 84000 px together"):
+        read_coco(path)
 
 
 # labelme ----------------------------------------------------------------------------------------------

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmms_client import Click, Region, Session, Surface, Visit
+from mmms_client import Click, Region, Session, Surface, Visit, bounded
 from mmms_client.alignment import Alignment, homography
+from mmms_client.bounded import PixelBudget
 from mmms_client.box_mask import BoxMask
 from mmms_client.errors import OutputError, SessionFormatError
-from mmms_client.run_length import decode_runs, encode_runs
+from mmms_client.run_length import decode_box_runs, decode_runs, encode_runs
 from mmms_client.session_file import (
     SCHEMA_FILE,
     SessionDocument,
@@ -328,6 +329,32 @@ def test_run_lengths_go_there_and_back(height, width, seed, share) -> None:
     mask = np.random.default_rng(seed).random((height, width)) < share
     runs = encode_runs(mask)
     assert np.array_equal(decode_runs(runs, (height, width)), mask) and all(r > 0 for r in runs[1:])
+    with_empty_runs = [*([0, 0] if seed % 2 else []), *runs, *([0] if seed % 3 else [])]
+    boxed, whole = decode_box_runs(with_empty_runs, (height, width), PixelBudget(0)), BoxMask.of(mask)
+    assert (boxed.box, boxed.packed, boxed.image_hw) == (whole.box, whole.packed, whole.image_hw)
+
+
+@pytest.mark.parametrize("image_hw", [(3000, 700), (700, 3000), (100_000, 20)])
+def test_run_lengths_of_masks_larger_than_a_band(image_hw) -> None:
+    mask = np.zeros(image_hw, bool)
+    mask[5:-7, 3:-2] = True
+    mask[200:500, 7:] = np.random.default_rng(0).random((300, image_hw[1] - 7)) < 0.5
+    boxed = decode_box_runs(encode_runs(mask), image_hw, PixelBudget(0))
+    assert boxed.packed == BoxMask.of(mask).packed and np.array_equal(boxed.whole, mask)
+
+
+def test_start_masks_have_as_many_pixels_together_as_the_file_s_length_allows(monkeypatch) -> None:
+    """A mask of a whole image is a line of a few characters: without a limit they take a second each."""
+    whole = {"size": [48, 64], "counts": [0, 48 * 64]}
+    visits = [{"clicks": [], "start_mask": whole} for _ in range(40)]
+    text = json.dumps({**EXAMPLE, "surfaces": [{"id": 1, "name": "a", "visits": visits}]})
+    assert len(parse_session(text).visits) == 40
+    monkeypatch.setattr(bounded, "_FREE_PX", 30 * 48 * 64)
+    monkeypatch.setattr(bounded, "_PX_PER_BYTE", 0)
+    with pytest.raises(
+        SessionFormatError, match=r"visits\[30\].start_mask to be one of masks that have at most 92160 px"
+    ):
+        parse_session(text)
 
 
 def test_run_lengths_by_hand() -> None:

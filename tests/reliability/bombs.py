@@ -110,10 +110,13 @@ def coded(zeros: int) -> str:
     return base64.b64encode(b"".join(parts) + stream.flush()).decode()
 
 
-def coco(width: int, height: int, segmentation: Any) -> bytes:
-    annotation = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": segmentation}
+def coco(width: int, height: int, *segmentations: Any) -> bytes:
+    annotations = [
+        {"id": n, "image_id": 1, "category_id": 1, "segmentation": segmentation}
+        for n, segmentation in enumerate(segmentations, 1)
+    ]
     image = {"id": 1, "file_name": "rgb.png", "width": width, "height": height}
-    return json.dumps({"images": [image], "annotations": [annotation], "categories": [{"id": 1, "name": "a"}]}).encode()
+    return json.dumps({"images": [image], "annotations": annotations, "categories": [{"id": 1, "name": "a"}]}).encode()
 
 
 def lists_in_lists() -> bytes:
@@ -168,6 +171,11 @@ def client() -> Iterator[tuple[str, bytes]]:
         "schema_version": 1, "image": {"path": "rgb.png", "width": 10**6, "height": 10**6}, "surfaces": [
             {"id": 1, "name": "", "visits": [{"clicks": [], "start_mask": {"size": [10**6] * 2, "counts": [10**12]}}]}],
     }).encode()  # fmt: skip
+    for whole, count in (([13377**2], 60), ([0, 13377**2], 12)):  # a second of work in a few bytes; the last is broken
+        visits = [{"clicks": [], "start_mask": {"size": [13377] * 2, "counts": c}} for c in (*[whole] * count, [3])]
+        image = {"path": "rgb.png", "width": 13377, "height": 13377}
+        session = {"schema_version": 1, "image": image, "surfaces": [{"id": 1, "name": "", "visits": visits}]}
+        yield "session", json.dumps(session).encode()
     many = [{"id": n, "name": "", "visits": []} for n in (*range(1, 40000), 1)]
     yield (
         "session",
@@ -192,6 +200,11 @@ def mask() -> Iterator[tuple[str, bytes]]:
     yield "COCO", coco(10**9, 10**9, [[0, 0, 1, 0, 1, 1]])
     yield "COCO", coco(16, 12, {"size": [12, 16], "counts": "o" * 2_000_000})
     yield "COCO", coco(16, 12, [[0, 0, 1e300, 0, 1, 1e300]])
+    for whole, count in (([13377**2], 60), ([0, 13377**2], 12)):
+        masks = [{"size": [13377] * 2, "counts": c} for c in (*[whole] * count, [3])]
+        yield "COCO", coco(13377, 13377, *masks)
+    yield "COCO", coco(9000, 9000, [[0, 0, 9000, 0, 9000, 9000]], {"size": [9000] * 2, "counts": [3]})
+    yield "COCO", coco(1, 170_000_000, [[0, 0, 1, 0, 1, 170_000_000]], {"size": [170_000_000, 1], "counts": [3]})
     yield "CVAT", laughs()
     yield "CVAT", laughs(quadratic=True)
     yield (
@@ -244,6 +257,10 @@ def eval_() -> Iterator[tuple[str, bytes]]:
     document["images"][0] |= {"width": 16, "height": 12, "file_name": "000000000001.jpg"}
     for segmentation in ([[0.0, 0.0, 1e12, 0.0, 5.0, 1e12]], {"size": [12, 16], "counts": "o" * 2_000_000}):
         document["annotations"][0]["segmentation"] = segmentation
+        yield "instances of COCO", json.dumps(document).encode()
+    broken = {**document["annotations"][0], "segmentation": {"size": [12, 16], "counts": [3]}}
+    for polygon in ([-10000, 0, 10000, 1] * 200, [0, -10000, 1, 10000] * 200):  # some KB, whose outline is gigabytes
+        document["annotations"] = [{**broken, "segmentation": [polygon]}, broken]
         yield "instances of COCO", json.dumps(document).encode()
     for reader in ("annotations of COCO+LVIS", "layers of COCO+LVIS"):
         yield reader, lists_in_lists()

@@ -13,12 +13,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Container, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mmms_client.annotation import MAX_SURFACES
-from mmms_client.boundary import fill_corners
+from mmms_client.boundary import fill_corners, fill_corners_in_box
+from mmms_client.bounded import PixelBudget, TooManyPixelsError
 from mmms_client.box_mask import BoxMask
 from mmms_client.errors import ImageReadError
 from mmms_client.events import Surface
@@ -39,7 +41,7 @@ from mmms_client.export_masks.annotated import (
 from mmms_client.joint_mask import Mask
 from mmms_client.json_place import Place, image_size
 from mmms_client.json_text import read_json
-from mmms_client.run_length import decode_runs, encode_runs
+from mmms_client.run_length import decode_box_runs, encode_runs
 
 FILE = "annotations.json"
 _MOST_BITS = 40  # of a run length: images have fewer pixels
@@ -131,6 +133,7 @@ def read_coco(path: str | os.PathLike[str]) -> list[AnnotatedImage]:
         SessionFormatError: it is JSON but not COCO; the message names the place.
     """
     root = Place(os.fspath(path), "", _json(path)).entries()
+    budget = PixelBudget(Path(path).stat().st_size)
     for name in ("images", "annotations", "categories"):
         if name not in root:
             Place(os.fspath(path), name, None).fail("a list (COCO instances)")
@@ -141,7 +144,7 @@ def read_coco(path: str | os.PathLike[str]) -> list[AnnotatedImage]:
             annotation["category_id"].fail("the id of a category")
         by_image.setdefault(annotation["image_id"].identity(), []).append(annotation)
     images = _entries(root["images"], ("id", "file_name", "width", "height"))
-    return [_image(image, by_image.get(image["id"].identity(), []), names) for image in images]
+    return [_image(image, by_image.get(image["id"].identity(), []), names, budget) for image in images]
 
 
 def _json(path: str | os.PathLike[str]) -> Any:
@@ -160,7 +163,9 @@ def _entries(place: Place, required: Iterable[str]) -> list[dict[str, Place]]:
     return [item.having(*required) for item in place.items()]
 
 
-def _image(image: dict[str, Place], annotations: list[dict[str, Place]], names: dict[int | str, str]) -> AnnotatedImage:
+def _image(
+    image: dict[str, Place], annotations: list[dict[str, Place]], names: dict[int | str, str], budget: PixelBudget
+) -> AnnotatedImage:
     size = image_size(image["height"], image["width"])
     surfaces: list[Surface] = []
     masks: dict[int, BoxMask] = {}
@@ -172,7 +177,7 @@ def _image(image: dict[str, Place], annotations: list[dict[str, Place]], names: 
         if largest > MAX_SURFACES:
             image["id"].fail(f"an image of at most {MAX_SURFACES} surfaces")
         surfaces.append(surface)
-        masks[surface.surface_id] = BoxMask.of(_mask(annotation["segmentation"], size))
+        masks[surface.surface_id] = _mask(annotation["segmentation"], size, budget)
     return AnnotatedImage(image["file_name"].text(), size, tuple(surfaces), BoxMasks(masks), tuple(names.values()))
 
 
@@ -190,14 +195,21 @@ def _surface(attributes: Place | None, category: str, taken: Container[int], fre
     return Surface(free if number in taken else number, name, class_name, colour)
 
 
-def _mask(place: Place, size_hw: tuple[int, int]) -> Mask:
+def _mask(place: Place, size_hw: tuple[int, int], budget: PixelBudget) -> BoxMask:
+    try:
+        return _any_mask(place, size_hw, budget)
+    except TooManyPixelsError as error:
+        place.fail(f"one of {error}")
+
+
+def _any_mask(place: Place, size_hw: tuple[int, int], budget: PixelBudget) -> BoxMask:
     if isinstance(place.value, list):
         polygons = [[number.number() for number in part.items()] for part in place.items()]
         if any(len(part) < 6 or len(part) % 2 for part in polygons):
             place.fail("polygons of three or more points")
         if any(abs(number) > _FARTHEST_PX for part in polygons for number in part):
             place.fail(f"polygons within {_FARTHEST_PX:g} px")
-        return fill_corners([np.array(part).reshape(-1, 2) for part in polygons], size_hw)
+        return fill_corners_in_box([np.array(part).reshape(-1, 2) for part in polygons], size_hw, budget)
     fields = place.fields(("size", "counts"))
     if [item.integer(1) for item in fields["size"].items()] != list(size_hw):
         fields["size"].fail(f"the image's [height, width], {list(size_hw)},")
@@ -206,6 +218,8 @@ def _mask(place: Place, size_hw: tuple[int, int]) -> Mask:
         runs = (
             decompress_runs(counts.value) if isinstance(counts.value, str) else [i.integer(0) for i in counts.items()]
         )
-        return decode_runs(runs, size_hw)
+        return decode_box_runs(runs, size_hw, budget)
+    except TooManyPixelsError:
+        raise
     except ValueError:
         counts.fail(f"run lengths that add up to {size_hw[0] * size_hw[1]}")

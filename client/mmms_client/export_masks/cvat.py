@@ -14,7 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from mmms_client.annotation import MAX_SURFACES
-from mmms_client.bounded import check_pixels
+from mmms_client.bounded import PixelBudget, check_pixels
 from mmms_client.box_mask import BoxMask
 from mmms_client.errors import ImageReadError
 from mmms_client.events import Surface
@@ -110,8 +110,9 @@ def read_cvat(path: str | os.PathLike[str]) -> list[AnnotatedImage]:
     """Read the masks of such a file back. Raises :class:`ImageReadError`."""
     name = os.fspath(path)
     try:
-        root = parse_xml(Path(path).read_bytes())
-        return [_image(entry) for entry in root.iter("image")]
+        data = Path(path).read_bytes()
+        budget = PixelBudget(len(data))
+        return [_image(entry, budget) for entry in parse_xml(data).iter("image")]
     except OSError as error:
         raise ImageReadError(f"Expected the file {name!r} but got {error.strerror!r}; check the path.") from error
     except (KeyError, ValueError) as error:
@@ -120,7 +121,7 @@ def read_cvat(path: str | os.PathLike[str]) -> list[AnnotatedImage]:
         ) from error
 
 
-def _image(entry: ElementTree.Element) -> AnnotatedImage:
+def _image(entry: ElementTree.Element, budget: PixelBudget) -> AnnotatedImage:
     size = (int(entry.attrib["height"]), int(entry.attrib["width"]))
     check_pixels(*size)
     surfaces: list[Surface] = []
@@ -134,6 +135,7 @@ def _image(entry: ElementTree.Element) -> AnnotatedImage:
         left, top, width, height = (int(shape.attrib[key]) for key in ("left", "top", "width", "height"))
         if min(left, top) < 0 or left + width > size[1] or top + height > size[0]:
             raise ValueError("a mask outside of its image")
+        budget.take(width * height)
         part = decode_runs([int(run) for run in shape.attrib["rle"].split(",")], (width, height)).T
         masks[number] = BoxMask.of_part(part, size, left, top)
     return AnnotatedImage(entry.attrib["name"], size, tuple(surfaces), BoxMasks(masks))

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmms_client.bounded import check_pixels
+from mmms_client.bounded import PixelBudget, check_pixels
+from mmms_client.box_mask import BoxMask
 from mmms_client.errors import DataError
 from mmms_client.export_masks.coco import decompress_runs
-from mmms_client.joint_mask import Mask
 from mmms_client.json_place import shown
 from mmms_client.json_text import read_json
-from mmms_client.run_length import decode_runs
+from mmms_client.run_length import decode_box_runs
 from mmms_eval.datasets.coco_polygons import fill_polygons
 from mmms_eval.datasets.paired import Card, Entry, PairedDataset, choose_split, find_root, is_below
 from mmms_eval.datasets.sample import NO_SURFACE, DatasetOptions
@@ -50,12 +50,19 @@ class Instance:
     category: str
     segmentation: Any
 
-    def mask(self, size_hw: tuple[int, int]) -> Mask:
-        """bool [H, W]; parts of fewer than three points cover nothing. Raises ``ValueError`` on nonsense."""
+    def mask(self, size_hw: tuple[int, int], budget: PixelBudget) -> BoxMask:
+        """Parts of fewer than three points cover nothing. Raises ``ValueError`` on nonsense."""
         if isinstance(self.segmentation, list):
-            return fill_polygons([p for p in self.segmentation if len(p) >= 6 and len(p) % 2 == 0], size_hw)
+            return fill_polygons([p for p in self.segmentation if len(p) >= 6 and len(p) % 2 == 0], size_hw, budget)
         counts = self.segmentation["counts"]
-        return decode_runs(decompress_runs(counts) if isinstance(counts, str) else counts, size_hw)
+        return decode_box_runs(decompress_runs(counts) if isinstance(counts, str) else counts, size_hw, budget)
+
+    @property
+    def length(self) -> int:
+        """How many numbers or characters it has, which are some bytes of the file each."""
+        if isinstance(self.segmentation, list):
+            return sum(len(part) for part in self.segmentation)
+        return len(self.segmentation["counts"])
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,8 @@ class COCO(PairedDataset):
     def _labels(self, entry: Entry) -> NDArray[np.int32]:
         picture = self.pictures[entry.key]
         try:
-            masks = [instance.mask(picture.size_hw) for instance in picture.instances]
+            budget = PixelBudget(sum(instance.length for instance in picture.instances))
+            masks = [instance.mask(picture.size_hw, budget) for instance in picture.instances]
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"Expected polygons or run lengths for {entry.key!r} in {str(picture.file)!r} but got "
@@ -98,14 +106,14 @@ class COCO(PairedDataset):
         return dict(enumerate((i.category for i in self.pictures[entry.key].instances), 1))
 
 
-def paint(masks: list[Mask], size_hw: tuple[int, int]) -> NDArray[np.int32]:
-    """Masks bool [H, W] that may overlap to labels int32 [H, W], 1 + place in the list; 0 where there is none.
+def paint(masks: list[BoxMask], size_hw: tuple[int, int]) -> NDArray[np.int32]:
+    """Masks that may overlap to labels int32 [H, W], 1 + place in the list; 0 where there is none.
 
     The smaller one is on top; of two of the same area, the later one.
     """
     labels = np.full(size_hw, NO_SURFACE, np.int32)
-    for index in sorted(range(len(masks)), key=lambda i: -int(np.count_nonzero(masks[i]))):
-        labels[masks[index]] = index + 1
+    for index in sorted(range(len(masks)), key=lambda i: -masks[i].area_px):
+        labels[masks[index].box.part][masks[index].pixels] = index + 1
     return labels
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,13 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_tools
 
 import mmms_client
+from mmms_client.bounded import PixelBudget
+from mmms_client.box_mask import BoxMask
 from mmms_client.errors import DataError
 from mmms_eval.cli import bench
+from mmms_eval.datasets.coco import Instance, Picture
 from mmms_eval.datasets.coco_polygons import fill_polygons
+from mmms_eval.datasets.paired import Entry
 
 from .conftest import open_tree, save
 
@@ -127,7 +133,34 @@ def test_polygons_cover_the_pixels_that_cocos_tools_say() -> None:
     for points, (height, width) in polygons():
         polygon = points.ravel().tolist()
         theirs = coco_tools.decode(coco_tools.frPyObjects([polygon], height, width))[..., 0]
-        assert np.array_equal(fill_polygons([polygon], (height, width)), theirs), polygon
+        found = fill_polygons([polygon], (height, width), PixelBudget(0))
+        assert np.array_equal(found.whole, theirs) and found.box == BoxMask.of(theirs > 0).box, polygon
+
+
+def test_polygons_with_points_far_outside() -> None:
+    """Long edges, steep and flat ones, as exact as short ones."""
+    rng = np.random.default_rng(6)
+    for k in range(200):
+        points = rng.uniform(-9000, 9000, (4, 2)) * [1, 10.0 ** -(k % 4)] + [20, 15]
+        polygon = np.clip(points[:, :: 1 if k % 3 else -1], -9999, 9999).ravel().tolist()
+        theirs = coco_tools.decode(coco_tools.frPyObjects([polygon], 40, 50))[..., 0]
+        assert np.array_equal(fill_polygons([polygon], (40, 50), PixelBudget(0)).whole, theirs), polygon
+
+
+def test_masks_of_an_image_are_not_all_in_memory_at_once(root: Path) -> None:
+    """A mask of a whole image is a few characters: 40 of them at 3000 px would be 360 MB."""
+    side = 3000
+    instances = tuple(Instance("a", {"size": [side, side], "counts": [n, side * side - n]}) for n in range(40))
+    picture = Picture(root / "a.json", (side, side), instances)
+    dataset = replace(open_tree("coco", root), pictures={"a": picture})
+    tracemalloc.start()
+    try:
+        labels = dataset._labels(Entry("a", {}))
+        most_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert labels[5, 0] == 6 and labels[-1, -1] == 40
+    assert most_bytes < 120_000_000, "labels are 36 MB"
 
 
 def test_images_without_file_are_listed_and_others_sizes_named(root: Path) -> None:
