@@ -119,7 +119,7 @@ def _read(path: Path, length_bytes: int | None = None) -> tuple[History, int]:
     """The history, and how many bytes of the file belong to it."""
     try:
         with path.open("rb") as stream:
-            data = stream.read(-1 if length_bytes is None else length_bytes)
+            data = stream.read()[:length_bytes]
     except OSError as error:
         raise _unreadable(path, error) from error
     whole = data.rfind(b"\n") + 1

@@ -123,7 +123,11 @@ def _has_moved(path: Path, history: History) -> bool:
     length_bytes = recorded_bytes(path.parent)
     if length_bytes is None:
         return False
-    return read_journal(path.with_name(JOURNAL_FILE), length_bytes).state.nudges != history.state.nudges
+    try:
+        before = read_journal(path.with_name(JOURNAL_FILE), length_bytes)
+    except SessionFormatError:  # no length of this journal
+        return True
+    return before.state.nudges != history.state.nudges
 
 
 def _project_of(journal: Path) -> Project | None:

@@ -36,9 +36,11 @@ from mmms_client.export_masks.formats import MODULES, load_format
 from mmms_client.exporting import open_annotations
 from mmms_client.foreign_features import BUNDLE_FILE, BundleFeatures, bundle_key
 from mmms_client.geometry import Frame, Region
-from mmms_client.journal import Journal, read_journal
+from mmms_client.journal import JOURNAL_FILE, Journal, read_journal
 from mmms_client.predictor import network_inputs
 from mmms_client.readers import is_rotated_by_exif, read_image, read_modality
+from mmms_client.recorded import read_recorded
+from mmms_client.results import JOINT_FILE, RESULTS_FILE, SESSION_FILE, made_of
 from mmms_client.session_file import SurfaceClass, document_of, format_session
 from mmms_client.triton_predictor import parse_contract
 from mmms_client.units import apply_rule, find_rule, read_rules
@@ -190,6 +192,39 @@ def see_journal(path: Path) -> None:
         pass
     while annotation.redo():
         pass
+
+
+def results_of_before(out: Path) -> tuple[Path, bytes, bytes]:
+    """A folder of results behind the journal of its image; returns the image's folder, journal and state."""
+    folder = out / "image.png"
+    folder.mkdir(parents=True, exist_ok=True)
+    *lines, _, _ = journals(folder)[0].split(b"\n")  # without the last, by which a modality was moved
+    journal = b"\n".join(lines) + b"\n"
+    annotation = Annotation(Frame.of(HW, 8), 64)
+    (folder / SESSION_FILE).write_text(format_session(document_of(annotation, "../../image.png")))
+    (folder / JOINT_FILE).write_bytes(instance_png.encode_instance_png(annotation.joint))
+    (out / "project.json").write_bytes(projects(folder)[0])
+    return folder, journal, json.dumps(made_of(len(journal) // 2, {"street": "road"})).encode()
+
+
+def journals_ahead(out: Path) -> list[bytes]:
+    folder, journal, state = results_of_before(out / "out")
+    (folder / RESULTS_FILE).write_bytes(state)
+    return [journal]
+
+
+def states_of_results(out: Path) -> list[bytes]:
+    folder, journal, state = results_of_before(out / "out")
+    (folder / JOURNAL_FILE).write_bytes(journal)
+    return [state, json.dumps(made_of(len(journal), {"street": "road"})).encode()]
+
+
+def see_results(path: Path) -> None:
+    """What a killed app left, or somebody who sends a folder of results."""
+    recorded = read_recorded(path.with_name(SESSION_FILE))
+    assert recorded.joint().shape == recorded.document.image_hw
+    format_session(recorded.document)
+    open_annotations([str(path.parents[1])])
 
 
 def sessions(folder: Path) -> list[bytes]:
@@ -354,6 +389,8 @@ READERS = (
     Reader("session", "session.json", "json", sessions, see_session),
     Reader("joint map", "joint.png", "binary", joint_maps, lambda path: open_annotations([str(path.parent)])),
     Reader("journal", "journal.jsonl", "lines", journals, see_journal),
+    Reader("journal ahead of a session", "out/image.png/journal.jsonl", "lines", journals_ahead, see_results),
+    Reader("state of results", "out/image.png/.results.json", "json", states_of_results, see_results),
     Reader("project", "project.json", "json", projects, see_project),
     Reader("classes as JSON", "classes.json", "json", class_files("json"), lambda path: read_classes(str(path))),
     Reader("classes as text", "classes.txt", "text", class_files("text"), lambda path: read_classes(str(path))),

@@ -41,8 +41,10 @@ ROOMS = {
 }
 MEMORY_BYTES = 1 << 30
 BOMB_BYTES = 400 << 20
-# such text is never theirs, or the server behind the launcher says what is wrong with it
-TOLERANT = ("contract of a server", "configuration of a server", "log of a run", "configuration of a model")
+# such text is never theirs, or the server behind the launcher says what is wrong with it, or it is no state of results
+TOLERANT = (
+    "contract of a server", "configuration of a server", "log of a run", "configuration of a model", "state of results"
+)  # fmt: skip
 TIME_S = 10.0
 ROUND = 500  # hypothesis remembers what it drew: 70 MB for so many, which a reader is not to blame for
 LONGEST_MESSAGE = 1500
