@@ -108,7 +108,7 @@ def _verdicts(rows: Mapping[tuple[str, int], Row], share: int) -> list[str]:
         if gain:
             told = [m for m in METRICS if not gain[m]["low"] <= 0 <= gain[m]["high"]]
             found = f"differs from zero in {', '.join(told)}" if told else "is not distinguishable from zero"
-            lines.append(f"- {_TITLES[name].capitalize()}: the gain {found}.")
+            lines.append(f"- {_TITLES[name][0].upper()}{_TITLES[name][1:]}: the gain {found}.")
     return lines
 
 
