@@ -178,4 +178,5 @@ def test_a_real_prometheus_scrapes_a_real_server_and_a_real_app(nano_server: Ser
         rules = [rule for group in asked.get("rules")["groups"] for rule in group["rules"]]
         asked.until(lambda: all(r["health"] == "ok" for g in asked.get("rules")["groups"] for r in g["rules"]))
         assert {rule["name"] for rule in rules if rule["type"] == "alerting"} == {rule["alert"] for rule in alerts()}
-        assert asked.get("alerts")["alerts"] == []
+        # on a slow machine the one click may be slow, which is pending; nothing has been wrong for long enough to call
+        assert [alert for alert in asked.get("alerts")["alerts"] if alert["state"] == "firing"] == []
