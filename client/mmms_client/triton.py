@@ -422,7 +422,7 @@ def translate(error: InferenceServerException, url: str, model: str | None, time
     refusal = _refusal(status, text, url)
     if refusal is not None:
         return refusal
-    if "UNAVAILABLE" in status:
+    if "UNAVAILABLE" in status or "CANCELLED" in status:  # by a server that ends; what we cancel ourselves is no answer
         return ServerUnreachableError(
             f"Expected a Triton server at {url} but nothing answers there; start one with: tritonserver "
             "--model-repository model_repository, or give its gRPC address with --url."

@@ -54,6 +54,7 @@ class Liar(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.configurations = {name: configuration(CONTRACT, name) for name in CONTRACT.models()}
         self.outputs: dict[str, tuple[list[int], str, bytes]] = {}
         self.refusal = ""
+        self.ends = 0  # requests that it cancels, as a server does that is being stopped
         self.tokens: set[str | bytes | None] = set()
 
     def ServerReady(self, request: Any, context: Any) -> Any:
@@ -72,6 +73,9 @@ class Liar(service_pb2_grpc.GRPCInferenceServiceServicer):
         return service_pb2.ModelStatisticsResponse()
 
     def ModelInfer(self, request: Any, context: Any) -> Any:
+        if self.ends:
+            self.ends -= 1
+            context.abort(grpc.StatusCode.CANCELLED, "CANCELLED")
         if self.refusal:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, self.refusal)
         answer = service_pb2.ModelInferResponse(model_name=request.model_name)
@@ -134,6 +138,15 @@ def test_a_provider_of_features_does_not_get_the_token_of_our_server(liar, monke
     open_feature_source(f"provider={url}", own, CONTRACT, 5.0).close()
     assert servicer.tokens == {"Bearer theirs", "Bearer ours"}
     own.close()
+
+
+def test_a_request_that_an_ending_server_cancels_is_asked_again(liar) -> None:
+    servicer, url = liar
+    servicer.outputs = sound()
+    with TritonPredictor.connect(url, features="plain", patience_s=5.0) as predictor:
+        servicer.ends = 2
+        assert predictor.predict(predictor.encode(IMAGE), [Click(5, 5)]).shape == (32, 32)
+    assert servicer.ends == 0
 
 
 def test_ports_without_names_and_shapes_are_refused(liar) -> None:
