@@ -13,7 +13,7 @@ Two kinds of polygon come from the same walk, because file formats disagree abou
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -145,14 +145,28 @@ def fill_corners_in_box(polygons: Sequence[Points], image_hw: tuple[int, int], b
 
     Raises :class:`mmms_client.bounded.TooManyPixelsError`.
     """
-    boxes = [_box(polygon, image_hw) for polygon in polygons]
+    outlines = [np.asarray(polygon, np.float64) for polygon in polygons]
+    return union_in_boxes(outlines, [_box(outline, image_hw) for outline in outlines], _fill, image_hw, budget)
+
+
+def union_in_boxes(
+    outlines: Sequence[Points],
+    boxes: Sequence[Box],
+    fill: Callable[[Points, Box], Mask],
+    image_hw: tuple[int, int],
+    budget: PixelBudget,
+) -> BoxMask:
+    """What any of some outlines covers, at the cost of their boxes; ``fill`` gives the mask bool of one in its box.
+
+    Raises :class:`mmms_client.bounded.TooManyPixelsError` for boxes that ``budget`` does not allow.
+    """
     around = functools.reduce(Box.union, boxes, NOWHERE)
     for box in (around, *boxes):
         budget.take(box.area_px)
     mask = np.zeros((around.height, around.width), bool)
-    for polygon, box in zip(polygons, boxes, strict=True):
+    for outline, box in zip(outlines, boxes, strict=True):
         if box.area_px:
-            mask[box.within(around)] |= _fill(np.asarray(polygon, np.float64), box)
+            mask[box.within(around)] |= fill(outline, box)
     return BoxMask.of_part(mask, image_hw, around.x0, around.y0)
 
 

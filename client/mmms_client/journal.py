@@ -118,8 +118,7 @@ def _unreadable(path: str | os.PathLike[str], error: OSError) -> SessionFormatEr
 def _read(path: Path, length_bytes: int | None = None) -> tuple[History, int]:
     """The history, and how many bytes of the file belong to it."""
     try:
-        with path.open("rb") as stream:
-            data = stream.read()[:length_bytes]
+        data = path.read_bytes()[:length_bytes]
     except OSError as error:
         raise _unreadable(path, error) from error
     whole = data.rfind(b"\n") + 1

@@ -7,7 +7,6 @@ column, over the end of one too) inside and outside change places. Source: ``rle
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmms_client.boundary import union_in_boxes
 from mmms_client.bounded import PixelBudget
-from mmms_client.box_mask import NOWHERE, Box, BoxMask
+from mmms_client.box_mask import Box, BoxMask
 from mmms_client.joint_mask import Mask
 
 _SCALE = 5
@@ -36,15 +36,7 @@ def fill_polygons(polygons: Sequence[Sequence[float]], size_hw: tuple[int, int],
     for points in outlines:
         if not (np.abs(points) <= max(_FARTHEST_PX, 10 * max(size_hw))).all():
             raise ValueError("points far outside of the image")
-    boxes = [_box(points, size_hw) for points in outlines]
-    around = functools.reduce(Box.union, boxes, NOWHERE)
-    for box in (around, *boxes):
-        budget.take(box.area_px)
-    mask: Mask = np.zeros((around.height, around.width), np.bool_)
-    for points, box in zip(outlines, boxes, strict=True):
-        if box.area_px:
-            mask[box.within(around)] |= _fill(points, box)
-    return BoxMask.of_part(mask, size_hw, around.x0, around.y0)
+    return union_in_boxes(outlines, [_box(points, size_hw) for points in outlines], _fill, size_hw, budget)
 
 
 def _box(points: NDArray[np.float64], size_hw: tuple[int, int]) -> Box:
