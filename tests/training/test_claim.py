@@ -132,8 +132,13 @@ def test_gains_are_those_of_the_bench_and_seeds_are_pooled(
     assert "+0.00 [+0.00, +0.00] (+2.00, -2.00)" in page and "1.2 were asked for: not reached" in page
     assert "- Not measured yet: + thermal; + depth; control: thermal and depth of another scene; control:" in page
     assert page.count(f"\n{NOT_MEASURED}") == 3, "other shares, the ablation, real images"
-    more = [{**row, "share": 0, "seeds": [0]} for row in numbers["rows"]]
-    store({**numbers, "rows": numbers["rows"] + more}, tmp_path / "docs" / CLAIM_FILE)
+    more = {**row, "network": "effca-only"}
+    store({**numbers, "rows": [*numbers["rows"], more]}, tmp_path / "ablation" / CLAIM_FILE)
+    ablation = results_page(tmp_path / "ablation").split("### Ablation of the CrossBlock")[1]
+    assert ablation.count("| + thermal + depth, EffCA without MLP | ") == 2, "means, gains with intervals"
+    assert ablation.count("| + thermal + depth | ") == 2 and "+0.00 [+0.00, +0.00] (+2.00, -2.00)" in ablation
+    partly = [{**row, "share": 0, "seeds": [0]} for row in numbers["rows"]]
+    store({**numbers, "rows": numbers["rows"] + partly}, tmp_path / "docs" / CLAIM_FILE)
     assert results_page(tmp_path / "docs") == page, "a share that not all seeds were measured at is not measured yet"
 
 

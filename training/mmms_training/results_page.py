@@ -85,15 +85,14 @@ def _claim(claim: Row) -> list[str]:
     lines += ["### Ablation of the CrossBlock", ""]
     if sum((name, share) in rows for name in _ABLATION) < 2:
         return [*lines, NOT_MEASURED]
+    ablated = [name for name in _ABLATION if (name, share) in rows]
     lines += _table(
         ["network", *METRICS],
-        [
-            [_TITLES[name], *(f"{rows[name, share]['mean'][m]:.2f}" for m in METRICS)]
-            for name in _ABLATION
-            if (name, share) in rows
-        ],
+        [[_TITLES[name], *(f"{rows[name, share]['mean'][m]:.2f}" for m in METRICS)] for name in ablated],
     )
-    return lines
+    gains = [_gain_row(rows[name, share]) for name in ablated if "gain" in rows[name, share]]
+    lines += ["", "Gain over RGB alone, as above:", ""]
+    return [*lines, *_table(["network", *METRICS], gains)]
 
 
 def _verdicts(rows: Mapping[tuple[str, int], Row], share: int) -> list[str]:
