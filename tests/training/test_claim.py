@@ -196,8 +196,11 @@ def test_real_images_against_classical_methods(tmp_path: Path) -> None:
         *(f"random walker, beta {beta}" for beta in (130, 2000, 500)),
     ]
     better = copy.deepcopy(numbers["rows"][1]) | {"method": "nano, with depth", "is_classical": False}
+    better["images_with_sensors"] = 1
     better["mean"]["NoC@80"] = 0.5
     store({**numbers, "rows": [*numbers["rows"], better]}, tmp_path / "docs" / REAL_FILE)
     page = results_page(tmp_path / "docs")
-    assert "| against | NoC@80 | NoC@90 |" in page
+    assert "| against | NoC@80 | NoC@90 |" in page and "2 images (1 of a, 1 of b)" in page
+    assert "mean IoU after 1 | mean IoU after 3 | mean IoU after 5 |" in page, "by number, not by letter"
+    assert page.count("a sensor beside RGB") == 1 and "`nano, with depth`: 1 of the 2 images have a sensor" in page
     assert "that of nano" not in page and "that of " in page  # the network is compared with the classical methods

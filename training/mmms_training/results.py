@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,10 @@ def collect_real(folder: Path) -> Numbers:
     if not ours:
         raise DataError(f"Expected results of a network in {str(folder)!r} but got none; run `mmms-train real` first.")
     rows = []
-    for run in sorted(runs, key=lambda run: run is not ours[0]):
+    for run in sorted(runs, key=lambda run: (run is not ours[0], run.name in METHODS)):
         row: Numbers = {"method": run.name, **_means(run), "iou_after": _summary(run).mean_iou_after}
         row["is_classical"] = run.name in METHODS
+        row["images_with_sensors"] = sum(bool(image.modalities) for image in run.images.values())
         if run is not ours[0] and set(run.images) == set(ours[0].images):
             row["gain"] = _gains(ours[0], run)
         rows.append(row)
@@ -77,6 +79,7 @@ def collect_real(folder: Path) -> Numbers:
     return {
         "checkpoint_sha256": model["checkpoint_sha256"],
         "resolution": model["resolution"],
+        "folders": Counter(key.split("/")[0] for key in ours[0].images),
         "smallest_area_px": ours[0].protocol.smallest_area_px,
         "tuning": settings,
         "rows": rows,

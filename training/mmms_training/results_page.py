@@ -141,10 +141,18 @@ def _command(claim: Row) -> list[str]:
 
 def _real(real: Row) -> list[str]:
     rows = real["rows"]
-    after = list(rows[0]["iou_after"])
+    ours = rows[0]["method"]
+    after = sorted(rows[0]["iou_after"], key=int)
+    folders = ", ".join(f"{count} of {name}" for name, count in sorted(real["folders"].items()))
     lines = [
-        f"{rows[0]['images']} images, {rows[0]['surfaces']} surfaces of at least {real['smallest_area_px']} px, all "
-        f"methods at {real['resolution']} px; checkpoint sha256 {real['checkpoint_sha256'][:12]}.",
+        f"{rows[0]['images']} images ({folders}), {rows[0]['surfaces']} surfaces of at least "
+        f"{real['smallest_area_px']} px, all methods at {real['resolution']} px; checkpoint sha256 "
+        f"{real['checkpoint_sha256'][:12]}.",
+        "",
+        "```",
+        "mmms-train real --root FOLDER --checkpoint CHECKPOINT --out build/real    # --scale: the unit of a sensor",
+        "mmms-train results --real build/real",
+        "```",
         "",
     ]
     lines += _table(
@@ -158,7 +166,8 @@ def _real(real: Row) -> list[str]:
             for row in rows
         ],
     )
-    lines += ["", "Clicks that the network saves against each method:", ""]
+    lines += ["", *(_seen(row) for row in rows if row["images_with_sensors"])]
+    lines += ["", f"Clicks that `{ours}` saves against each:", ""]
     lines += _table(
         ["against", "NoC@80", "NoC@90"],
         [[row["method"], *(_gain(row, m) for m in ("NoC@80", "NoC@90"))] for row in rows if "gain" in row],
@@ -171,6 +180,10 @@ def _real(real: Row) -> list[str]:
     lines += ["", f"Settings were chosen by NoC@80 on {tuning['asked']['scenes']} synthetic scenes:", ""]
     tried = [[method, said, f"{noc:.2f}"] for method, all_ in tuning["tried"].items() for said, noc in all_.items()]
     return [*lines, *_table(["method", "setting", "NoC@80"], tried)]
+
+
+def _seen(row: Row) -> str:
+    return f"`{row['method']}`: {row['images_with_sensors']} of the {row['images']} images have a sensor beside RGB."
 
 
 def _gain_row(row: Row) -> list[str]:
