@@ -26,6 +26,7 @@ from mmms_training.claim import BASE, COMMAND_FILE, TRAINED_SHARE, VARIANTS
 from mmms_training.real_images import METHODS, read_settings
 
 CLAIM_FILE, REAL_FILE = "claim.json", "real.json"
+WHOLE, ABLATED = "thermal+depth", ("neither", "effca-only", "mlp-only")  # Table VII
 METRICS = ("NoC@80", "NoC@90", "NoCMS@(80,70)", "FRMS@(80,70)")
 _NAME = re.compile(r"(?P<name>.+)-seed(?P<seed>\d+)-invisible(?P<share>\d+)\.json")
 Numbers = dict[str, Any]
@@ -55,6 +56,9 @@ def collect_claim(folder: Path) -> Numbers:
             row["gain_by_seed"] = {
                 str(seed): {m: g["gain"] for m, g in _gains(ours[seed], rgb[seed]).items()} for seed in ours
             }
+        whole = {seed: found[WHOLE, seed, share] for seed in ours if (WHOLE, seed, share) in found}
+        if name in ABLATED and set(whole) == set(ours):
+            row["gain_of_whole"] = _gains(_pooled(list(whole.values())), _pooled(list(ours.values())))
         rows.append(row)
     return {"trained_share": TRAINED_SHARE, "seeds": seeds, **_how_trained(folder), "rows": rows}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmms_client.errors import DataError
 from mmms_client.json_text import read_json
-from mmms_training.results import CLAIM_FILE, METRICS, REAL_FILE
+from mmms_training.results import ABLATED, CLAIM_FILE, METRICS, REAL_FILE, WHOLE
 
 _TITLES = {
     "rgb": "RGB alone",
@@ -21,7 +21,7 @@ _TITLES = {
     "mlp-only": "+ thermal + depth, MLP without EffCA",
     "neither": "+ thermal + depth, neither",
 }
-_ABLATION = ("neither", "effca-only", "mlp-only", "thermal+depth")
+_ABLATION = (*ABLATED, WHOLE)
 _SENSORS = ("rgb", "thermal", "depth", "thermal+depth")
 _CONTROLS = ("control-other-scene", "control-grey")
 NOT_MEASURED = "Not measured yet."
@@ -92,7 +92,11 @@ def _claim(claim: Row) -> list[str]:
     )
     gains = [_gain_row(rows[name, share]) for name in ablated if "gain" in rows[name, share]]
     lines += ["", "Gain over RGB alone, as above:", ""]
-    return [*lines, *_table(["network", *METRICS], gains)]
+    lines += _table(["network", *METRICS], gains)
+    whole = [name for name in ablated if "gain_of_whole" in rows[name, share]]
+    lines += ["", "What the whole CrossBlock saves against what is left of it:", ""]
+    body = [[_TITLES[name], *(_interval(rows[name, share]["gain_of_whole"][m]) for m in METRICS)] for name in whole]
+    return [*lines, *_table(["against", *METRICS], body)]
 
 
 def _verdicts(rows: Mapping[tuple[str, int], Row], share: int) -> list[str]:
@@ -197,7 +201,10 @@ def _gain_row(row: Row) -> list[str]:
 def _gain(row: Row | None, metric: str) -> str:
     if row is None or "gain" not in row:
         return "-"
-    gain = row["gain"][metric]
+    return _interval(row["gain"][metric])
+
+
+def _interval(gain: Mapping[str, float]) -> str:
     return f"{gain['gain']:+.2f} [{gain['low']:+.2f}, {gain['high']:+.2f}]"
 
 
