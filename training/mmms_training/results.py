@@ -12,7 +12,7 @@ import dataclasses
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +49,15 @@ def collect_claim(folder: Path) -> Numbers:
     rows = []
     for share, name in cells:
         ours = {seed: found[name, seed, share] for seed in seeds if (name, seed, share) in found}
-        rgb = {seed: found["rgb", seed, share] for seed in ours if ("rgb", seed, share) in found}
-        row: Numbers = {"network": name, "share": share, "seeds": list(ours), **_means(_pooled(list(ours.values())))}
-        if name != "rgb" and set(rgb) == set(ours):
-            row["gain"] = _gains(_pooled(list(ours.values())), _pooled(list(rgb.values())))
-            row["gain_by_seed"] = {
-                str(seed): {m: g["gain"] for m, g in _gains(ours[seed], rgb[seed]).items()} for seed in ours
-            }
-        whole = {seed: found[WHOLE, seed, share] for seed in ours if (WHOLE, seed, share) in found}
-        if name in ABLATED and set(whole) == set(ours):
-            row["gain_of_whole"] = _gains(_pooled(list(whole.values())), _pooled(list(ours.values())))
+        pooled = _pooled(list(ours.values()))
+        rgb, whole = (_beside(found, other, ours, share) for other in ("rgb", WHOLE))
+        row: Numbers = {"network": name, "share": share, "seeds": list(ours), **_means(pooled)}
+        if name != "rgb" and rgb:
+            row["gain"] = _gains(pooled, _pooled(rgb))
+            by_seed = {str(seed): _gains(run, base) for (seed, run), base in zip(ours.items(), rgb, strict=True)}
+            row["gain_by_seed"] = {seed: {m: g["gain"] for m, g in gains.items()} for seed, gains in by_seed.items()}
+        if name in ABLATED and whole:
+            row["gain_of_whole"] = _gains(_pooled(whole), pooled)
         rows.append(row)
     return {"trained_share": TRAINED_SHARE, "seeds": seeds, **_how_trained(folder), "rows": rows}
 
@@ -104,6 +103,14 @@ def _read_results(folder: Path) -> dict[tuple[str, int, int], StoredEvaluation]:
         if match is not None and match["name"] in {variant.name for variant in VARIANTS}:
             found[match["name"], int(match["seed"]), int(match["share"])] = read_evaluation(file)
     return found
+
+
+def _beside(
+    found: Mapping[tuple[str, int, int], StoredEvaluation], network: str, seeds: Iterable[int], share: int
+) -> list[StoredEvaluation]:
+    """Another network's runs under the same seeds; none if one of them is missing."""
+    keys = [(network, seed, share) for seed in seeds]
+    return [found[key] for key in keys] if all(key in found for key in keys) else []
 
 
 def _pooled(runs: Sequence[StoredEvaluation]) -> StoredEvaluation:

@@ -58,11 +58,7 @@ def _claim(claim: Row) -> list[str]:
     lines += _table(
         ["network", *METRICS, "surfaces"],
         [
-            [
-                _TITLES[name],
-                *(f"{rows[name, share]['mean'][m]:.2f}" for m in METRICS),
-                str(rows[name, share]["surfaces"]),
-            ]
+            [*_mean_row(rows[name, share]), str(rows[name, share]["surfaces"])]
             for name in (*_SENSORS, *_CONTROLS)
             if (name, share) in rows
         ],
@@ -82,21 +78,22 @@ def _claim(claim: Row) -> list[str]:
         ]
         lines += _table([metric, *(f"{s} %" for s in shares)], [row for row in body if any(c != "-" for c in row[1:])])
         lines.append("")
-    lines += ["### Ablation of the CrossBlock", ""]
-    if sum((name, share) in rows for name in _ABLATION) < 2:
-        return [*lines, NOT_MEASURED]
-    ablated = [name for name in _ABLATION if (name, share) in rows]
-    lines += _table(
-        ["network", *METRICS],
-        [[_TITLES[name], *(f"{rows[name, share]['mean'][m]:.2f}" for m in METRICS)] for name in ablated],
-    )
-    gains = [_gain_row(rows[name, share]) for name in ablated if "gain" in rows[name, share]]
+    return [*lines, "### Ablation of the CrossBlock", "", *_ablation(rows, share)]
+
+
+def _ablation(rows: Mapping[tuple[str, int], Row], share: int) -> list[str]:
+    ablated = [rows[name, share] for name in _ABLATION if (name, share) in rows]
+    if len(ablated) < 2:
+        return [NOT_MEASURED]
+    lines = _table(["network", *METRICS], [_mean_row(row) for row in ablated])
     lines += ["", "Gain over RGB alone, as above:", ""]
-    lines += _table(["network", *METRICS], gains)
-    whole = [name for name in ablated if "gain_of_whole" in rows[name, share]]
-    lines += ["", "What the whole CrossBlock saves against what is left of it:", ""]
-    body = [[_TITLES[name], *(_interval(rows[name, share]["gain_of_whole"][m]) for m in METRICS)] for name in whole]
-    return [*lines, *_table(["against", *METRICS], body)]
+    lines += _table(["network", *METRICS], [_gain_row(row) for row in ablated if "gain" in row])
+    left = [row for row in ablated if "gain_of_whole" in row]
+    if left:
+        body = [[_TITLES[row["network"]], *(_interval(row["gain_of_whole"][m]) for m in METRICS)] for row in left]
+        lines += ["", "What the whole CrossBlock saves against what is left of it:", ""]
+        lines += _table(["against", *METRICS], body)
+    return lines
 
 
 def _verdicts(rows: Mapping[tuple[str, int], Row], share: int) -> list[str]:
@@ -188,6 +185,10 @@ def _real(real: Row) -> list[str]:
 
 def _seen(row: Row) -> str:
     return f"`{row['method']}`: {row['images_with_sensors']} of the {row['images']} images have a sensor beside RGB."
+
+
+def _mean_row(row: Row) -> list[str]:
+    return [_TITLES[row["network"]], *(f"{row['mean'][metric]:.2f}" for metric in METRICS)]
 
 
 def _gain_row(row: Row) -> list[str]:
